@@ -1,0 +1,32 @@
+# Each target makes what it needs by itself; a machine with git, make, python3 >= 3.11 and pip is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow lint bench clean
+
+# `--without-pip` and `pip --python`: Debian's python3 has no ensurepip unless python3-venv is installed.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "densenets needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/python tools/train_det.py --backbone v2 --head ssdlite
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: lint
+	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	$(BIN)/python tools/bench.py
+
+clean:
+	rm -rf .venv
