@@ -1,9 +1,9 @@
 """The words that all rooms share.
 
 Letters: N images, C classes (background is none), M boxes of one image, K detections of one image, A default boxes,
-H and W pixels. Boxes are x0 y0 x1 y1. Two units of length exist: pixels of the file, and pixels of the canvas (the fixed
-(H, W) a model sees). They change into each other at two doors only: the data pipeline, and `ImageInfo.to_file` which the
-metric and `predict` use. Images are RGB in [0, 1]; each backbone normalises them itself.
+H and W pixels. Boxes are x0 y0 x1 y1. Two units of length exist: pixels of the file, and pixels of the canvas (the
+fixed (H, W) a model sees). They change into each other at two doors only: the data pipeline, and `ImageInfo.to_file`,
+which the metric and `predict` use. Images are RGB in [0, 1]; each backbone normalises them itself.
 """
 
 from typing import NamedTuple, Protocol
@@ -25,7 +25,7 @@ class Boxes(NamedTuple):
     boxes: (M, 4) float32, canvas px, 0 <= x0 < x1 <= W and 0 <= y0 < y1 <= H.
     labels: (M,) int64 in 0..C-1.
     scores: (M,) float32, falling; None in a target.
-    ignore: (R, 4) float32 regions in which a detection is neither right nor wrong (COCO's crowds); None where there are none.
+    ignore: (R, 4) float32 regions where a detection is neither right nor wrong (COCO crowds); None where none are.
     """
 
     boxes: Tensor
@@ -51,11 +51,15 @@ class ImageInfo(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """images: (N, 3, H, W), uint8 as loaded or float in [0, 1] as a model takes them; targets and infos: N each."""
+    """images: (N, 3, H, W), uint8 as loaded or float in [0, 1] as a model takes them; targets and infos: N each.
+
+    skipped: one line for each picture that could not be read and was replaced by another.
+    """
 
     images: Tensor
     targets: list[Boxes]
     infos: list[ImageInfo]
+    skipped: tuple[str, ...] = ()
 
 
 class Detections(NamedTuple):

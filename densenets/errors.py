@@ -1,6 +1,6 @@
 """What ends a command: one line for the user and an exit code, never a traceback.
 
-Exit codes: 0 ok, 1 a bug of ours (the only one with a traceback), 2 bad input or configuration, 3 the training diverged.
+Exit codes: 0 ok, 1 a bug of ours (the only one with a traceback), 2 bad input or configuration, 3 training diverged.
 """
 
 
@@ -21,5 +21,5 @@ class DivergedError(DensenetsError):
 
 
 def printable(text: object) -> str:
-    """`text` with line ends, control characters and lone surrogates escaped, so that no name can forge or break a line."""
+    """`text` with line ends, control characters and lone surrogates escaped: no name can forge or break a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
