@@ -1,0 +1,136 @@
+"""From two words to a model, and from a checkpoint back to it."""
+
+from dataclasses import asdict, dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from densenets.backbones import BACKBONES, build_backbone
+from densenets.backbones.weights import load_weights
+from densenets.config import SSDOptions
+from densenets.errors import InputError, printable
+from densenets.heads import HEADS
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """All that is needed to make a model again; plain types, saved in every checkpoint.
+
+    classes: names in the order of the labels. category_ids: their ids in the data set's own files.
+    canvas: (H, W) in px. weights: where the backbone started from, for the record.
+    """
+
+    backbone: str
+    head: str
+    classes: list[str]
+    category_ids: list[int]
+    canvas: tuple[int, int]
+    width: float
+    padding: str
+    normalize: str
+    reduced_tail: bool
+    scale_last: bool
+    weights: str | None
+    ssd: dict[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        return {**asdict(self), "canvas": list(self.canvas)}
+
+
+def build_model(
+    backbone: str = "v2",
+    head: str = "ssdlite",
+    num_classes: int = 80,
+    *,
+    size: int | tuple[int, int] = 320,
+    width: float = 1.0,
+    padding: str = "torch",
+    normalize: str = "imagenet",
+    reduced_tail: bool = False,
+    scale_last: bool = True,
+    weights: str | Path | None = None,
+    ssd: SSDOptions | None = None,
+) -> nn.Module:
+    """A detector (see `contract.Detector`) of any backbone and any head.
+
+    Args:
+        backbone: a word of `backbones.BACKBONES`.
+        head: a word of `heads.HEADS`.
+        num_classes: without background.
+        size: of the canvas in px: a side, or (H, W).
+        width: multiplier of the backbone's channels, as the papers have it.
+        padding: "torch", or "tf" for TensorFlow's SAME.
+        normalize: "imagenet", or "half" for [-1, 1].
+        reduced_tail: V3's last stage halved (V3 paper, Table 6, dagger).
+        scale_last: let V2's last layer shrink with widths below 1, as TensorFlow's detectors do.
+        weights: state_dict the backbone starts from, see `backbones.weights.load_weights`.
+
+    Raises InputError for a word that does not exist and for weights that do not fit.
+    """
+    if head not in HEADS:
+        raise InputError(f"head: {printable(head)}: expected one of {', '.join(HEADS)}")
+    module, _, name = HEADS[head].partition(":")
+    head_class = getattr(import_module(module), name)
+    options = ssd or SSDOptions()
+    net = build_backbone(
+        backbone,
+        width=width,
+        padding=padding,
+        normalize=normalize,
+        reduced_tail=reduced_tail,
+        scale_last=scale_last and backbone == "v2",
+        bn_momentum=options.bn_momentum,
+    )
+    if weights is not None:
+        load_weights(net, Path(weights))
+    net.keep(head_class.taps)
+    model: nn.Module = head_class(net, num_classes, canvas_of(size), width, options)
+    return model.to(memory_format=torch.channels_last)
+
+
+def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
+    """A side, or height and width, as (H, W). Raises InputError below 32 px, where the maps would be empty."""
+    sides = (size,) if isinstance(size, int) else tuple(size)
+    if len(sides) not in (1, 2):
+        raise InputError(f"size: {list(sides)}: expected one side, or height and width")
+    if min(sides) < 32:
+        raise InputError(f"size: {min(sides)}: expected 32 px or more")
+    return (sides[0], sides[-1])
+
+
+def build_from(description: ModelDescription) -> nn.Module:
+    """The model a description tells of, with fresh weights."""
+    return build_model(
+        description.backbone,
+        description.head,
+        len(description.classes),
+        size=description.canvas,
+        width=description.width,
+        padding=description.padding,
+        normalize=description.normalize,
+        reduced_tail=description.reduced_tail,
+        scale_last=description.scale_last,
+        ssd=SSDOptions(**description.ssd),
+    )
+
+
+def read_description(plain: Any, source: str) -> ModelDescription:
+    """A description from the plain types of a file. Raises InputError that names `source`."""
+    wanted = {field.name for field in fields(ModelDescription)}
+    if not isinstance(plain, dict) or plain.keys() != wanted:
+        raise InputError(f"{printable(source)}: not a checkpoint of densenets (no description of the model)")
+    if plain["backbone"] not in BACKBONES or plain["head"] not in HEADS:
+        raise InputError(f"{printable(source)}: backbone or head unknown to this version")
+    return ModelDescription(**{**plain, "canvas": cast(tuple[int, int], tuple(plain["canvas"]))})
+
+
+def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
+    """Load strictly; InputError names `source` and the first thing that does not fit."""
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as fault:
+        lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+        raise InputError(f"{printable(source)}: the weights do not fit: {printable(lines[-1][:300])}") from fault

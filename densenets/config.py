@@ -1,0 +1,153 @@
+"""The settings: each field here is a YAML key, a command-line flag and a Python argument at once. Imports no torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Anchors = Literal["tf", "torchvision"]
+Augment = Literal["none", "flip", "ssd", "ssdlite"]
+
+
+@dataclass
+class SSDOptions:
+    """What SSD and SSDLite can be told (papers: sections on anchors, matching and losses in V1, V2, V3).
+
+    Args:
+        anchors: default boxes: "tf" has 3 on the first map as the papers, "torchvision" 6 everywhere.
+        scales: own scales as parts of the shorter side, one for each of the 6 maps and one more.
+        aspect_ratios: besides 1; each stands for its inverse too. One list for all maps, or one list a map.
+        predictor_kernel: side of the predictors' kernel; as published where not given (SSD 1, SSDLite 3).
+        bn_momentum: of the head's BatchNorm, and of the backbone's.
+        loss: "softmax" (cross-entropy, hard negatives) or "focal" (sigmoid).
+        match_iou: overlap from which a default box must find an object.
+        negative_ratio: hard negatives for each positive.
+        min_negatives: hard negatives an image has at least, so that one without objects teaches too.
+        focal_alpha: weight of the objects in the focal loss.
+        focal_gamma: how strongly the focal loss turns to what is hard.
+        box_weight: weight of the box loss.
+        score_threshold: scores at or below it are no detection.
+        top_k: candidates before NMS: the best over all classes ("global"), or of each class ("per-class").
+        candidates: how many of them.
+        nms_iou: overlap at which the lesser of two detections of a class is dropped.
+        detections: how many an image gives at most.
+    """
+
+    anchors: Anchors = "tf"
+    scales: list[float] | None = None
+    aspect_ratios: list[float] | list[list[float]] = field(default_factory=lambda: [2.0, 3.0])
+    predictor_kernel: Literal[1, 3] | None = None
+    bn_momentum: float = 0.03
+    loss: Literal["softmax", "focal"] = "softmax"
+    match_iou: float = 0.5
+    negative_ratio: float = 3.0
+    min_negatives: int = 3
+    focal_alpha: float = 0.75
+    focal_gamma: float = 2.0
+    box_weight: float = 1.0
+    score_threshold: float = 0.001
+    top_k: Literal["global", "per-class"] = "global"
+    candidates: int = 400
+    nms_iou: float = 0.55
+    detections: int = 100
+
+
+@dataclass
+class TrainDetection:
+    """Train a detector and judge it by COCO's 12 numbers.
+
+    Args:
+        backbone: the net that sees.
+        head: the part that says what is where.
+        width: the backbone's width multiplier.
+        size: side of the square canvas in px, or its height and width.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program.
+        train_annotations: COCO JSON to train on, in place of --data.
+        train_images: folder of its pictures.
+        val_annotations: COCO JSON to validate on, in place of --data.
+        val_images: folder of its pictures.
+        train_split: name of the split to train on.
+        val_split: name of the split to choose the best checkpoint by.
+        weights: state_dict file the backbone starts from (torchvision's, timm's or our names).
+        padding: rule the weights were trained with: torch's symmetric padding or TensorFlow's SAME.
+        normalize: scaling the weights were trained with: ImageNet's mean and deviation, or [-1, 1].
+        reduced_tail: halve the last stage of V3 (the dagger of V3 Table 6).
+        scale_last: let V2's last layer shrink below width 1, as detection does; ImageNet weights keep 1280.
+        freeze_stages: keep every layer up to stride 2^n as it is; 0 freezes nothing.
+        freeze_norm: keep the backbone's BatchNorm statistics as they are.
+        augment: recipe of augmentation.
+        epochs: passes over the training split.
+        batch_size: images a step and a process.
+        lr: learning rate at the end of the warm-up.
+        optimizer: the rule that changes the weights.
+        momentum: of SGD and RMSprop.
+        weight_decay: pull of the weights towards 0.
+        decay_all: let weight decay act on norms, biases and depthwise filters too.
+        schedule: how the learning rate falls.
+        warmup: steps over which it first rises.
+        milestones: for "step": parts of the training after which it falls.
+        gamma: for "step": by what factor.
+        power: for "poly": the exponent.
+        ema: decay of the averaged weights that are judged and kept; 0 for none.
+        clip: largest norm of the gradient; 0 for no limit.
+        accumulate: batches whose gradients are added up for one step.
+        precision: Lightning's word for the number format.
+        devices: Lightning's word for how many devices.
+        num_nodes: machines taking part.
+        strategy: Lightning's word for how processes share the work.
+        accelerator: Lightning's word for the kind of device.
+        compile: let torch.compile speed the network up; the first step takes minutes.
+        validate_every: epochs from one validation to the next; the last epoch is always judged.
+        seed: start of all chance.
+        workers: processes that load pictures; -1: one a core, at most 8.
+        out: run folder; runs/NAME where not given.
+        resume: run folder or checkpoint to go on from.
+        overwrite: let a run folder that holds a finished or broken run be used again.
+        ssd: settings of SSD and SSDLite.
+    """
+
+    backbone: str = "v2"
+    head: str = "ssdlite"
+    width: float = 1.0
+    size: int | list[int] = 320
+    data: str = "streets"
+    train_annotations: str | None = None
+    train_images: str | None = None
+    val_annotations: str | None = None
+    val_images: str | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    weights: str | None = None
+    padding: Literal["torch", "tf"] = "torch"
+    normalize: Literal["imagenet", "half"] = "imagenet"
+    reduced_tail: bool = False
+    scale_last: bool = True
+    freeze_stages: int = 0
+    freeze_norm: bool = False
+    augment: Augment = "ssdlite"
+    epochs: int = 40
+    batch_size: int = 16
+    lr: float = 0.02
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    decay_all: bool = False
+    schedule: Literal["cosine", "step", "poly", "constant"] = "cosine"
+    warmup: int = 100
+    milestones: list[float] = field(default_factory=lambda: [0.6, 0.85])
+    gamma: float = 0.1
+    power: float = 0.9
+    ema: float = 0.0
+    clip: float = 0.0
+    accumulate: int = 1
+    precision: str = "32-true"
+    devices: str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    accelerator: str = "auto"
+    compile: bool = False
+    validate_every: int = 1
+    seed: int = 0
+    workers: int = -1
+    out: str | None = None
+    resume: str | None = None
+    overwrite: bool = False
+    ssd: SSDOptions = field(default_factory=SSDOptions)

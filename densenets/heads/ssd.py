@@ -1,0 +1,188 @@
+"""SSD and SSDLite (papers: V1 Table 13, V2 section 6.2, V3 section 6.3; papers' wiring after TensorFlow's)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from densenets import boxes as box
+from densenets.backbones.base import Backbone
+from densenets.config import SSDOptions
+from densenets.contract import Boxes, Detections
+from densenets.errors import InputError
+from densenets.heads.ssd_loss import box_loss, focal_loss, match_targets, softmax_loss
+from densenets.layers import ConvNormAct
+
+EXTRA_DEPTHS = (512, 256, 256, 128)  # one map each, every one half the size of the map before
+MIN_DEPTH = 16
+FOCAL_PRIOR = 0.01  # the score every class starts with under the focal loss: bias -4.6 (papers: SSDLite-V3's recipe)
+
+
+class SSD(nn.Module):
+    """SSD with full convolutions: extras 1x1 -> 3x3 stride 2, predictors 1x1 as published with V1 (or 3x3).
+
+    Args:
+        backbone: pruned to `taps` or not; the detector reads only these.
+        num_classes: C, without background.
+        canvas: (H, W) of every image it will ever see, in px.
+        width: the backbone's width multiplier; the extras shrink with it, to a depth of 16 at least.
+    """
+
+    task = "detection"
+    taps = ("c4_expand", "top")
+    lite = False
+    default_kernel = 1
+
+    defaults: Tensor
+
+    def __init__(
+        self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], width: float, options: SSDOptions
+    ) -> None:
+        super().__init__()
+        self.backbone, self.num_classes, self.canvas, self.options = backbone, num_classes, canvas, options
+        sizes = [backbone.specs[tap] for tap in self.taps]
+        depths = [max(MIN_DEPTH, int(depth * width)) for depth in EXTRA_DEPTHS]
+        channels = [spec.channels for spec in sizes] + depths
+        grids = grids_of(canvas, [spec.stride for spec in sizes], len(depths))
+        shapes = self._shapes(len(channels))
+        self.register_buffer("defaults", box.default_boxes(canvas, grids, shapes), persistent=False)
+        inner = [max(MIN_DEPTH, int(depth * width) // 2) for depth in EXTRA_DEPTHS]
+        triples = zip(channels[1:], inner, depths, strict=False)
+        self.extras = nn.ModuleList(self._extra(*depth_triple) for depth_triple in triples)
+        outputs = num_classes + (options.loss == "softmax")
+        self.class_predictors = self._predictors(channels, [len(shape) * outputs for shape in shapes])
+        self.box_predictors = self._predictors(channels, [len(shape) * 4 for shape in shapes])
+        self._initialise()
+
+    def _shapes(self, maps: int) -> list[Tensor]:
+        options = self.options
+        scales = options.scales or box.scales_of(maps)
+        if len(scales) != maps + 1:
+            raise InputError(f"ssd.scales: {len(scales)} values given, one for each of {maps} maps and one more wanted")
+        ratios = options.aspect_ratios
+        each = ratios if ratios and isinstance(ratios[0], Sequence) else [ratios] * maps
+        if len(each) != maps:
+            raise InputError(f"ssd.aspect_ratios: {len(each)} lists given, one for each of {maps} maps wanted")
+        if min([*scales, *(ratio for row in each for ratio in row)]) <= 0:
+            raise InputError("ssd.scales and ssd.aspect_ratios must be above 0")
+        shapes = box.default_shapes(scales, each, "reduced" if options.anchors == "tf" else "full")
+        # torchvision limits the sides of a default box to the canvas, TensorFlow does not.
+        return [shape.clamp(max=1) for shape in shapes] if options.anchors == "torchvision" else shapes
+
+    def _extra(self, before: int, inner: int, depth: int) -> nn.Sequential:
+        """From the depth before to `depth` at half the size."""
+        if not self.lite:
+            return nn.Sequential(self._conv(before, inner), self._conv(inner, depth, kernel=3, stride=2))
+        narrow = self._conv(inner, inner, kernel=3, stride=2, groups=inner)
+        return nn.Sequential(self._conv(before, inner), narrow, self._conv(inner, depth))
+
+    def _predictors(self, channels: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList:
+        return nn.ModuleList(self._predictor(c, o) for c, o in zip(channels, outputs, strict=True))
+
+    def _predictor(self, channels: int, outputs: int) -> nn.Module:
+        kernel = self.options.predictor_kernel or self.default_kernel
+        if not self.lite:
+            return nn.Conv2d(channels, outputs, kernel, padding=kernel // 2)
+        depthwise = self._conv(channels, channels, kernel=kernel, groups=channels)
+        return nn.Sequential(depthwise, nn.Conv2d(channels, outputs, 1))
+
+    def _conv(self, before: int, after: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> ConvNormAct:
+        return ConvNormAct(
+            before,
+            after,
+            kernel,
+            stride,
+            groups=groups,
+            activation="relu6",
+            padding=self.backbone.padding,
+            eps=1e-3,
+            momentum=self.options.bn_momentum,
+        )
+
+    def _initialise(self) -> None:
+        """Normal of 0.03 for every convolution of the head (papers: TensorFlow's recipes; torchvision too)."""
+        for part in (self.extras, self.class_predictors, self.box_predictors):
+            for layer in part.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.normal_(layer.weight, std=0.03)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
+        if self.options.loss == "focal":
+            for predictor in self.class_predictors:
+                last = predictor[-1] if isinstance(predictor, nn.Sequential) else predictor
+                assert isinstance(last, nn.Conv2d)
+                assert last.bias is not None
+                nn.init.constant_(last.bias, -math.log((1 - FOCAL_PRIOR) / FOCAL_PRIOR))
+
+    def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) in [0, 1] -> class logits (N, A, 1 + C; N, A, C under the focal loss) and offsets (N, A, 4)."""
+        taps = self.backbone(images)
+        maps = [taps[tap] for tap in self.taps]
+        for extra in self.extras:
+            maps.append(extra(maps[-1]))
+        outputs = self.num_classes + (self.options.loss == "softmax")
+        logits = [_rows(predict(m), outputs) for predict, m in zip(self.class_predictors, maps, strict=True)]
+        offsets = [_rows(predict(m), 4) for predict, m in zip(self.box_predictors, maps, strict=True)]
+        return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
+
+    def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
+        """`classification` and `box`, each divided by the number of claimed default boxes, or of images if larger."""
+        options = self.options
+        logits, offsets = (output.float() for output in self.raw(images))
+        labels, boxes = match_targets(self.defaults, targets, options.match_iou)
+        if options.loss == "softmax":
+            classification = softmax_loss(logits, labels, options.negative_ratio, options.min_negatives)
+        else:
+            classification = focal_loss(logits, labels, options.focal_alpha, options.focal_gamma)
+        # A batch almost without objects would otherwise divide its negatives by next to nothing.
+        count = (labels >= 0).sum().clamp(min=len(targets))
+        box_term = box_loss(offsets, self.defaults, labels, boxes)
+        return {"classification": classification / count, "box": options.box_weight * box_term / count}
+
+    def forward(self, images: Tensor) -> Detections:
+        """(N, 3, H, W) in [0, 1] -> the `options.detections` best, see `Detections`."""
+        return self.decode(*self.raw(images))
+
+    def decode(self, logits: Tensor, offsets: Tensor) -> Detections:
+        """Raw outputs -> detections: scores, the best candidates, their boxes, NMS. In float32 whatever comes in."""
+        options, logits = self.options, logits.float()
+        scores = logits.softmax(dim=-1)[..., 1:] if options.loss == "softmax" else logits.sigmoid()
+        select = box.select_global if options.top_k == "global" else box.select_per_class
+        best, anchors, labels = select(scores, options.candidates)
+        wanted = anchors.unsqueeze(-1).expand(-1, -1, 4)
+        defaults = self.defaults[anchors]
+        boxes = box.decode(offsets.float().gather(1, wanted), defaults, self.canvas)
+        found = box.suppress(boxes, labels, best, options.score_threshold, options.nms_iou, options.detections)
+        return fill(found, options.detections)
+
+
+class SSDLite(SSD):
+    """SSD with depthwise-separable extras and predictors (V2 paper, section 6.2), predictors 3x3."""
+
+    lite = True
+    default_kernel = 3
+
+
+def grids_of(canvas: tuple[int, int], strides: Sequence[int], extras: int) -> list[tuple[int, int]]:
+    """(rows, columns) of each map: the taps, then each extra at half the size of the one before."""
+    height, width = canvas
+    grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
+    for _ in range(extras):
+        rows, columns = grids[-1]
+        grids.append((-(-rows // 2), -(-columns // 2)))
+    return grids
+
+
+def fill(found: Detections, count: int) -> Detections:
+    """(N, k) detections filled up to (N, count) with score 0: a coarse canvas may have fewer candidates than that."""
+    short = count - found.scores.shape[1]
+    if short <= 0:
+        return found
+    pad = nn.functional.pad
+    return Detections(pad(found.boxes, (0, 0, 0, short)), pad(found.labels, (0, short)), pad(found.scores, (0, short)))
+
+
+def _rows(output: Tensor, values: int) -> Tensor:
+    """(N, P * values, h, w) -> (N, h * w * P, values): free of copies where the memory is channels_last."""
+    return output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, values)

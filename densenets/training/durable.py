@@ -1,0 +1,60 @@
+"""Checkpoints that survive: written beside their place, flushed to disk, renamed; read without running anything."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from densenets.errors import InputError, printable
+
+
+class DurableCheckpointIO(CheckpointIO):
+    """Lightning writes into $TMPDIR and moves: a copy, not a rename, where that is another file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        write_durably(Path(path), lambda handle: torch.save(checkpoint, handle))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def write_durably(path: Path, write: Any) -> None:
+    """Let `write(binary handle)` fill `path`, which holds either its old content or all of the new, at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(number, "wb") as handle:
+            write(handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The plain types of a checkpoint, on the CPU. Raises InputError for whatever is not one."""
+    if not path.is_file():
+        raise InputError(f"{printable(path)}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as fault:
+        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        raise InputError(f"{printable(path)}: not a readable checkpoint: {printable(reason[:200])}") from fault
+    if not isinstance(checkpoint, dict):
+        raise InputError(f"{printable(path)}: holds a {type(checkpoint).__name__}, not a checkpoint")
+    return checkpoint
