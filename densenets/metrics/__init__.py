@@ -1,0 +1,1 @@
+"""How well a prediction fits the truth, by the official rules."""
