@@ -13,6 +13,7 @@ BACKGROUND = -1  # a default box that no object claims
 IGNORED = -2  # a default box inside an ignore region: neither right nor wrong
 CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # for x, y, log w, log h (SSD; TensorFlow's scale factors)
 MAX_LOG_SIZE = math.log(1000 / 16)  # a decoded side is at most 62.5 times its default box's
+NMS_POOL = 3000  # NMS costs the square of what enters it; those beyond hardly ever reach the final 300
 EXTREME_SCALES = (0.2, 0.95)  # of the shorter side, first and last map (papers: SSDLite)
 FIRST_MAP_SHAPES = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))  # (scale, ratio): TensorFlow's reduced first map
 
@@ -135,11 +136,11 @@ def select_global(scores: Tensor, candidates: int) -> tuple[Tensor, Tensor, Tens
 
 
 def select_per_class(scores: Tensor, candidates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `candidates` best default boxes of every class: as `select_global`, each (N, C * k), falling."""
+    """The `candidates` best default boxes of every class, of these the NMS_POOL best: as `select_global`, falling."""
     best, anchors = scores.transpose(1, 2).topk(min(candidates, scores.shape[1]), dim=2)  # (N, C, k)
     labels = torch.arange(scores.shape[2], device=scores.device).view(1, -1, 1).expand_as(best)
-    order = best.flatten(1).sort(dim=1, descending=True, stable=True)
-    return order.values, anchors.flatten(1).gather(1, order.indices), labels.flatten(1).gather(1, order.indices)
+    pool, order = best.flatten(1).topk(min(NMS_POOL, best[0].numel()), dim=1)
+    return pool, anchors.flatten(1).gather(1, order), labels.flatten(1).gather(1, order)
 
 
 def suppress(

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from densenets.backbones import BACKBONES, build_backbone
-from densenets.backbones.weights import load_weights
+from densenets.backbones.base import Backbone
+from densenets.backbones.weights import load_weights, read_state
 from densenets.config import SSDOptions
 from densenets.errors import InputError, printable
 from densenets.heads import HEADS
+from densenets.heads import torchvision as tv
 
 
 @dataclass(frozen=True)
@@ -134,3 +136,28 @@ def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
     except (RuntimeError, TypeError, AttributeError) as fault:
         lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
         raise InputError(f"{printable(source)}: the weights do not fit: {printable(lines[-1][:300])}") from fault
+
+
+def load_torchvision(path: str | Path) -> nn.Module:
+    """torchvision's ssdlite320_mobilenet_v3_large from its state_dict: same boxes, scores and labels (less 1).
+
+    torchvision numbers background 0; here labels start with the first class. Raises InputError.
+    """
+    state = read_state(Path(path))
+    if not tv.is_ssdlite(state):
+        raise InputError(f"{printable(path)}: not a state_dict of torchvision's ssdlite320_mobilenet_v3_large")
+    backbone, head = tv.split_ssdlite(state)
+    options = SSDOptions(anchors="torchvision", top_k="per-class", candidates=300, detections=300)
+    model = build_model(
+        "v3-large",
+        "ssdlite",
+        tv.num_classes(state),
+        normalize="half",
+        reduced_tail=tv.has_reduced_tail(backbone),
+        ssd=options,
+    )
+    net = cast(Backbone, model.backbone)
+    load_named(net, backbone, path)
+    own = {f"backbone.{name}": value for name, value in net.state_dict().items()}
+    load_state(model, own | head, str(path))
+    return model

@@ -55,8 +55,8 @@ class TrainDetection:
     """Train a detector and judge it by COCO's 12 numbers.
 
     Args:
-        backbone: the net that sees.
-        head: the part that says what is where.
+        backbone: the net that sees: v1, v2, v3-large or v3-small.
+        head: the part that says what is where: ssd or ssdlite.
         width: the backbone's width multiplier.
         size: side of the square canvas in px, or its height and width.
         data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program.
@@ -100,7 +100,6 @@ class TrainDetection:
         workers: processes that load pictures; -1: one a core, at most 8.
         out: run folder; runs/NAME where not given.
         resume: run folder or checkpoint to go on from.
-        overwrite: let a run folder that holds a finished or broken run be used again.
         ssd: settings of SSD and SSDLite.
     """
 
@@ -149,5 +148,58 @@ class TrainDetection:
     workers: int = -1
     out: str | None = None
     resume: str | None = None
-    overwrite: bool = False
     ssd: SSDOptions = field(default_factory=SSDOptions)
+
+
+@dataclass
+class EvalDetection:
+    """Judge a trained detector, or a predictions file, by COCO's 12 numbers.
+
+    Args:
+        checkpoint: run folder (its best checkpoint) or checkpoint file.
+        predictions: predictions.json to judge in place of a checkpoint.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets".
+        annotations: COCO JSON to judge on, in place of --data.
+        images: folder of its pictures.
+        split: name of the split.
+        out: folder for results.json, predictions.json and the sheet of pictures; made where missing.
+        batch_size: images a step.
+        workers: processes that load pictures; -1: one a core, at most 8.
+        accelerator: Lightning's word for the kind of device.
+        score_threshold: scores at or below it are no detection; the checkpoint's own where not given.
+        nms_iou: overlap at which the lesser of two detections of a class is dropped; likewise.
+    """
+
+    checkpoint: str | None = None
+    predictions: str | None = None
+    data: str = "streets"
+    annotations: str | None = None
+    images: str | None = None
+    split: str = "val"
+    out: str | None = None
+    batch_size: int = 16
+    workers: int = -1
+    accelerator: str = "auto"
+    score_threshold: float | None = None
+    nms_iou: float | None = None
+
+
+@dataclass
+class Predict:
+    """Draw what a trained detector finds in pictures, and write it down.
+
+    Args:
+        checkpoint: run folder (its best checkpoint) or checkpoint file.
+        images: pictures and folders of pictures.
+        out: folder for the drawn pictures and detections.json; made where missing.
+        threshold: scores below it are not drawn nor written.
+        batch_size: images a step.
+        accelerator: Lightning's word for the kind of device.
+    """
+
+    checkpoint: str
+    images: list[str]
+    out: str = "predictions"
+    threshold: float = 0.3
+    batch_size: int = 8
+    accelerator: str = "auto"

@@ -10,6 +10,9 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from densenets.errors import InputError, printable
 
+_UMASK = os.umask(0)  # reading it means setting it
+os.umask(_UMASK)
+
 
 class DurableCheckpointIO(CheckpointIO):
     """Lightning writes into $TMPDIR and moves: a copy, not a rename, where that is another file system."""
@@ -31,6 +34,7 @@ def write_durably(path: Path, write: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
+        Path(name).chmod(0o666 & ~_UMASK)  # mkstemp's own mode would hide the file from everybody else
         with os.fdopen(number, "wb") as handle:
             write(handle)
             handle.flush()

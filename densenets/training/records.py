@@ -9,9 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
 
 log = logging.getLogger(__name__)
 FIRST_COLUMNS = ("epoch", "step", "lr", "seconds")
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar on stderr, with the losses of the step and the last AP."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1, console_kwargs={"stderr": True})
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        known = super().get_metrics(trainer, pl_module)
+        losses = {name.removesuffix("_step"): value for name, value in known.items() if name.endswith("_step")}
+        return losses | {name: known[name] for name in ("AP", "AP50") if name in known}
 
 
 class Records(L.Callback):

@@ -40,19 +40,15 @@ class DetectionTask(L.LightningModule):
     def detector(self) -> Detector:
         return cast(Detector, self.model)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        return batch._replace(images=to_unit(batch.images))
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.skipped.extend(batch.skipped)
-        losses = self.detector.losses(batch.images, batch.targets)
+        losses = self.detector.losses(to_unit(batch.images), batch.targets)
         total = cast(Tensor, sum(losses.values()))
         if not torch.isfinite(total):
             raise DivergedError(self._divergence(losses, batch))
         count = len(batch.infos)
-        for name, value in losses.items():
-            self.log(f"loss_{name}", value.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=count)
-        self.log("loss", total.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=count)
+        for name, value in {"loss": total, **{f"loss_{name}": value for name, value in losses.items()}}.items():
+            self.log(name, value.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=count)
         return total
 
     def _divergence(self, losses: dict[str, Tensor], batch: Batch) -> str:
@@ -64,7 +60,7 @@ class DetectionTask(L.LightningModule):
         self.judge.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.judge.add(self.model(batch.images), batch.infos)
+        self.judge.add(self.model(to_unit(batch.images)), batch.infos)
 
     def on_validation_epoch_end(self) -> None:
         for name, value in self.judge.result().items():

@@ -1,0 +1,74 @@
+"""The commands: `densenets train-det ...` and tools/train_det.py are one and the same."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from densenets import __version__
+from densenets.config import EvalDetection, Predict, TrainDetection
+from densenets.errors import DensenetsError
+
+
+class Command(NamedTuple):
+    """settings: the dataclass that holds its flags. function: what it does, imported when it is called."""
+
+    settings: type[Any]
+    function: str
+    default_config: str | None = None
+
+
+COMMANDS = {
+    "train-det": Command(TrainDetection, "train_detection", default_config="streets"),
+    "eval-det": Command(EvalDetection, "evaluate_detection"),
+    "predict": Command(Predict, "predict"),
+}
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "densenets") -> int:
+    """Run one command; the exit code (see `errors`). Results go to stdout, all else to stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help") or words[0] == "--version":
+        sys.stdout.write(f"densenets {__version__}\n" if words[:1] == ["--version"] else _overview())
+        return 0
+    if words[0] not in COMMANDS:
+        return _fail(f"{words[0]!a}: expected one of {', '.join(COMMANDS)}", 2)
+    return run_command(words[0], words[1:], f"{prog} {words[0]}")
+
+
+def run_command(name: str, argv: Sequence[str], prog: str) -> int:
+    """Parse, import, do; faults outside this program become one line."""
+    from densenets.command_line import parse
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    command = COMMANDS[name]
+    try:
+        settings = parse(command.settings, argv, prog, command.default_config)
+        outcome = getattr(import_module("densenets.run"), command.function)(settings)
+    except DensenetsError as fault:
+        # A fault in a loading process arrives wrapped in that process' traceback; its last line is the message.
+        line = str(fault).strip().splitlines()[-1]
+        return _fail(line.removeprefix(f"{type(fault).__module__}.{type(fault).__name__}: "), fault.exit_code)
+    sys.stdout.write(f"{outcome}\n")
+    return 0
+
+
+def _overview() -> str:
+    lines = [
+        f"  {name:<12}{(command.settings.__doc__ or '').strip().splitlines()[0]}" for name, command in COMMANDS.items()
+    ]
+    return (
+        "usage: densenets COMMAND [--FLAG VALUE ...]\n\n"
+        + "\n".join(lines)
+        + "\n\ndensenets COMMAND --help lists its flags.\n"
+    )
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"densenets: error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""From words on a line to a dataclass: default < YAML < flag. Imports no torch, so that --help answers at once.
+
+jsonargparse does the typing. Five things users expect and it does not do are added here: `--config` counts the same
+wherever it stands, hyphens and underscores both work, a list takes several words, a switch needs no value, and an
+error is one line that lists the choices.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace
+
+from densenets.errors import InputError, printable
+
+Settings = TypeVar("Settings")
+PACKAGE = Path(__file__).resolve().parent
+CONFIG_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed; in a checkout
+NAMES_DATA = ("--config=", "--data=", "--train_annotations=")
+
+
+class Parser(ArgumentParser):
+    """An ArgumentParser that raises InputError in one line, and shows its flags with hyphens."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(_one_line(message, [*self._option_string_actions]))
+
+    def format_help(self) -> str:
+        hyphens = re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), super().format_help())
+        plain = hyphens.replace(", --size+ SIZE", "")
+        return re.sub(r"usage:.*?\n\n", f"usage: {self.prog} [--config NAME] [--FLAG VALUE ...]\n\n", plain, flags=re.S)
+
+
+def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_config: str | None = None) -> Settings:
+    """The settings that `argv` asks for. Raises InputError; --help and --print-config end the program.
+
+    default_config: name of the configuration that holds where neither --config nor --data says otherwise.
+    """
+    kinds = dict(_kinds(settings))
+    words = _normalise(argv, kinds)
+    resumed = next((word.partition("=")[2] for word in words if word.startswith("--resume=")), None)
+    if resumed is not None:
+        words[:0] = _config_of_run(Path(resumed))
+    elif default_config and not any(word.startswith(NAMES_DATA) for word in words):
+        words.insert(0, f"--config={find_config(default_config)}")
+    parser = Parser(prog=prog, description=(settings.__doc__ or "").strip().splitlines()[0])
+    parser.add_argument("--config", action="config", help="YAML file, or the name of one that comes with densenets")
+    parser.add_class_arguments(settings)
+    chosen = parser.parse_args(words)
+    return _build(settings, chosen)
+
+
+def _build(settings: type[Settings], chosen: Namespace) -> Settings:
+    hints = get_type_hints(settings)
+    values = {f.name: chosen[f.name] for f in fields(settings)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if is_dataclass(hints[name]):
+            values[name] = value if is_dataclass(value) else _build(hints[name], value)  # type: ignore[arg-type]
+    return settings(**values)
+
+
+def find_config(name: str) -> Path:
+    """A YAML file by its path, or by the name of one that comes with the package."""
+    if Path(name).is_file():
+        return Path(name)
+    known = {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob("*/*.yaml"))}
+    wanted = name.removesuffix(".yaml").rpartition("/")[2]
+    if wanted in known:
+        return known[wanted]
+    raise InputError(f"--config: {printable(name)}: no such file, nor a name among {', '.join(sorted(known))}")
+
+
+def _config_of_run(resumed: Path) -> list[str]:
+    """The settings that a run was started with; flags given now still beat them."""
+    places = (resumed / "config.yaml", resumed.parent.parent / "config.yaml")  # of its folder; of its checkpoint
+    return [f"--config={place}" for place in places if place.is_file()][:1]
+
+
+def _kinds(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every flag and its type, the fields of nested dataclasses with a dot."""
+    hints = get_type_hints(settings)
+    for item in fields(settings):
+        if is_dataclass(hints[item.name]):
+            yield from _kinds(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, hints[item.name]
+
+
+def _normalise(argv: Sequence[str], kinds: dict[str, Any]) -> list[str]:
+    """One `--name=value` a flag, underscores in names, lists as JSON, `--config` first."""
+    words: list[str] = []
+    configs: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise_extra(word) if word not in ("-h",) else words.append("--help")
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        values = [value] if equals else _values(rest)
+        if name == "config" and values:
+            configs.append(f"--config={find_config(values[0])}")
+            rest[:0] = values[1:]
+        else:
+            words.append(_word(name, values, kinds))
+    return configs + words
+
+
+def raise_extra(word: str) -> NoReturn:
+    raise InputError(f"{printable(word)}: not expected here: every value follows a --flag")
+
+
+def _values(rest: list[str]) -> list[str]:
+    """The words up to the next flag, taken off `rest`."""
+    end = next((i for i, word in enumerate(rest) if word.startswith("--")), len(rest))
+    values, rest[:] = rest[:end], rest[end:]
+    return values
+
+
+def _word(name: str, values: list[str], kinds: dict[str, Any]) -> str:
+    kind = kinds.get(name)
+    if kind is bool and not values:
+        return f"--{name}=true"
+    if not values:
+        if name in kinds:
+            raise InputError(f"--{name.replace('_', '-')}: a value is missing")
+        return f"--{name}"
+    if _takes_list(kind) and not values[0].startswith("["):
+        if len(values) > 1 or get_origin(kind) is list:
+            texts = kind == list[str]
+            return f"--{name}={json.dumps([value if texts else _number(value) for value in values])}"
+    elif len(values) > 1:
+        raise_extra(values[1])
+    return f"--{name}={values[0]}"
+
+
+def _takes_list(kind: Any) -> bool:
+    return get_origin(kind) is list or any(_takes_list(part) for part in get_args(kind) if part is not NoneType)
+
+
+def _number(value: str) -> Any:
+    """A number where the word is one: a list of numbers must not become a list of strings."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _one_line(message: str, flags: Sequence[str]) -> str:
+    """jsonargparse's message as one line: the flag, what was given, what was expected."""
+    text = re.sub(r"\s+", " ", re.sub(r"\n\s*-? ?", " ", message)).strip()
+    text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", lambda match: "one of " + match[1].replace("'", ""), text)
+    text = re.sub(r"<class '(\w+)'>", r"\1", text)
+    text = re.sub(r'Parser key "([\w.]+)":', lambda match: f"--{match[1].replace('_', '-')}:", text)
+    text = re.sub(r"Expected an? (.*?)\. Got value: (.*)$", r"\2: expected \1", text)
+    unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)|[Kk]ey [\"'](\S+)[\"'] is not expected", text)
+    if unknown:
+        name = next(filter(None, unknown.groups())).partition("=")[0]
+        near = difflib.get_close_matches(f"--{name}", [flag for flag in flags if flag != "--size+"], 3)
+        hint = f"; did you mean {' or '.join(flag.replace('_', '-') for flag in near)}?" if near else ""
+        return f"--{name.replace('_', '-')}: no such setting{hint}"
+    return printable(text)

@@ -1,0 +1,18 @@
+"""What each command does, callable from Python: settings in, an `Outcome` out. Heavy: import it late."""
+
+import logging
+import os
+import warnings
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for its newest version
+# Lightning's advice about loaders, logging intervals, devices and other products; the settings are chosen knowingly.
+warnings.filterwarnings("ignore", module="lightning.*", message=".*(does not have many workers|logging interval).*")
+warnings.filterwarnings("ignore", module="lightning.*", message=".*LeafSpec.*")
+
+from densenets.run.evaluation import evaluate_detection  # noqa: E402
+from densenets.run.prediction import predict  # noqa: E402
+from densenets.run.training import train_detection  # noqa: E402
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # after its import, which sets a level of its own
+
+__all__ = ["evaluate_detection", "predict", "train_detection"]

@@ -1,0 +1,107 @@
+"""The run folder: its name, its files, and where each result came from."""
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from densenets import __version__
+from densenets.config import TrainDetection
+from densenets.errors import InputError, printable
+from densenets.training.durable import write_durably
+
+LIBRARIES = ("torch", "torchvision", "lightning", "albumentations", "pycocotools", "pillow", "numpy")
+
+
+class Outcome(NamedTuple):
+    """results: what results.json holds. text: what the command prints. files: what it wrote."""
+
+    results: dict[str, Any]
+    text: str
+    files: list[Path]
+
+    def __str__(self) -> str:
+        return "\n".join([self.text, "", *map(str, self.files)]) if self.files else self.text
+
+
+def open_run_folder(settings: TrainDetection) -> Path:
+    """The folder a new run writes to, made here; --out, or runs/NAME with a number behind it where that is taken."""
+    if settings.out is not None:
+        folder = Path(settings.out)
+        if (folder / "checkpoints").exists():
+            raise InputError(
+                f"--out: {printable(folder)}: holds a run already; continue it with --resume, or name another"
+            )
+    else:
+        folder = _free(Path("runs") / _name(settings))
+    make_folder(folder)
+    return folder
+
+
+def _name(settings: TrainDetection) -> str:
+    data = Path(settings.train_annotations or settings.data).resolve().stem
+    width = "" if settings.width == 1 else f"-{settings.width:g}"
+    size = settings.size if isinstance(settings.size, int) else "x".join(map(str, settings.size))
+    return f"{data}-{settings.backbone}{width}-{settings.head}-{size}"
+
+
+def _free(folder: Path) -> Path:
+    number, free = 2, folder
+    while free.exists():
+        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return free
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and prove that it can be written to. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as fault:
+        raise InputError(f"{printable(folder)}: cannot be written to: {fault.strerror}") from fault
+
+
+def write_config(folder: Path, settings: TrainDetection) -> None:
+    """config.yaml: every setting as it was used; `--config` and `--resume` read it back."""
+    text = yaml.safe_dump({**asdict(settings), "out": str(folder), "resume": None}, sort_keys=False)
+    write_durably(folder / "config.yaml", lambda handle: handle.write(text.encode()))
+
+
+def write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_durably(path, lambda handle: handle.write(text.encode()))
+
+
+def provenance() -> dict[str, Any]:
+    """The command, the versions and the machine behind a result."""
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "densenets": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "decoder": "pillow",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def find_checkpoint(path: str) -> Path:
+    """A checkpoint file, or a run folder's best one (its last, where none was judged). Raises InputError."""
+    given = Path(path)
+    if given.is_file():
+        return given
+    if not given.is_dir():
+        raise InputError(f"{printable(given)}: no such run folder or checkpoint")
+    for name in ("best.ckpt", "last.ckpt"):
+        if (found := given / "checkpoints" / name).is_file():
+            return found
+    raise InputError(f"{printable(given)}: no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder")

@@ -1,0 +1,43 @@
+"""A trained model from its checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from densenets.build import ModelDescription, build_from, load_state, read_description
+from densenets.run.folder import find_checkpoint
+from densenets.training.durable import read_checkpoint
+
+PREFIX = "model."  # of the model's weights inside the Lightning module
+
+
+def load(path: str) -> tuple[nn.Module, ModelDescription]:
+    """The model of a run folder or checkpoint in evaluation mode, averaged weights where it has them.
+
+    Raises InputError for whatever is not such a checkpoint; runs nothing that the file contains.
+    """
+    file = find_checkpoint(path)
+    checkpoint = read_checkpoint(file)
+    description = read_description(checkpoint.get("densenets"), str(file))
+    model = build_from(description)
+    load_state(model, judged_state(checkpoint), str(file))
+    return model.eval(), description
+
+
+def judged_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights that validation judged: the averaged ones, else the trained ones."""
+    state = checkpoint.get("averaged") or checkpoint.get("state_dict") or {}
+    return {name.removeprefix(PREFIX): value for name, value in state.items()}
+
+
+def describe(description: ModelDescription, model: nn.Module) -> str:
+    """The model in one line; padding and scaling stand there because no weights file can tell them."""
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    height, width = description.canvas
+    return (
+        f"{description.backbone} x {description.width:g} + {description.head}, {len(description.classes)} classes, "
+        f"{width} x {height} px, {millions:.2f} M parameters; padding {description.padding}, "
+        f"normalize {description.normalize}, weights {Path(description.weights or 'none').name}"
+    )

@@ -1,0 +1,107 @@
+"""Prediction on pictures and folders: drawn pictures and detections.json in file px."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from torch import nn
+
+from densenets import draw
+from densenets.build import ModelDescription
+from densenets.config import Predict
+from densenets.contract import Boxes, Detector, ImageInfo
+from densenets.data.decode import read_image
+from densenets.data.transforms import build_augmentation
+from densenets.errors import DivergedError, InputError, printable
+from densenets.run.folder import Outcome, make_folder, provenance, write_json
+from densenets.run.model import describe, load
+from densenets.training.task import to_unit
+
+log = logging.getLogger(__name__)
+FILES_SHOWN = 20
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def predict(settings: Predict) -> Outcome:
+    """Detections of every picture at or above the threshold, drawn and written. Boxes are x0 y0 x1 y1 in file px."""
+    files = find_pictures(settings.images)
+    model, description = load(settings.checkpoint)
+    log.info(describe(description, model))
+    out = Path(settings.out)
+    make_folder(out)
+    device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    model.to(device)
+    names = output_names(files)
+    found = []
+    for file in track(files, "predicting", console=Console(stderr=True), transient=True):
+        image = read_image(file)
+        boxes = detect(model, image, device, settings.threshold, file)
+        drawn = draw.draw_boxes(image, *(part.numpy() for part in boxes[:3]), description.classes)  # type: ignore[union-attr]
+        Image.fromarray(drawn).save(out / names[file])
+        found.append(_plain(file, image, boxes, description))
+    results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "produced_by": provenance()}
+    write_json(out / "detections.json", results)
+    count = sum(len(image["detections"]) for image in found)
+    shown = [out / names[file] for file in files[:FILES_SHOWN]]
+    return Outcome(results, f"{count} detections in {len(found)} images", [out / "detections.json", *shown])
+
+
+def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:
+    """The detections of one picture, (H, W, 3) uint8 RGB, at or above the threshold; boxes in its own px."""
+    detector = cast(Detector, model)
+    canvas, _, _ = build_augmentation("none", detector.canvas)(image, np.zeros((0, 4), np.float32), 0)
+    batch = torch.from_numpy(canvas).permute(2, 0, 1).unsqueeze(0).to(device)
+    with torch.inference_mode():
+        boxes, labels, scores = (output[0].cpu() for output in model(to_unit(batch)))
+    if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
+        raise DivergedError(f"{printable(source)}: the model gave a box or score that is not finite")
+    height, width = image.shape[:2]
+    info = ImageInfo(0, str(source), height, width, (detector.canvas[1] / width, detector.canvas[0] / height))
+    keep = (scores >= threshold) & (scores > 0)
+    return Boxes(info.to_file(boxes[keep]), labels[keep], scores[keep])
+
+
+def _plain(file: Path, image: np.ndarray, boxes: Boxes, description: ModelDescription) -> dict[str, Any]:
+    """One picture's part of detections.json."""
+    assert boxes.scores is not None
+    rows = zip(boxes.boxes.tolist(), boxes.labels.tolist(), boxes.scores.tolist(), strict=True)
+    names, numbers = description.classes, description.category_ids
+    found = [{"box": b, "class": names[k], "category_id": numbers[k], "score": s} for b, k, s in rows]
+    return {"file": str(file), "width": image.shape[1], "height": image.shape[0], "detections": found}
+
+
+def find_pictures(places: list[str]) -> list[Path]:
+    """Files as given, and every picture below the folders given, in order. Raises InputError."""
+    files = [file for place in places for file in _below(Path(place))]
+    if not files:
+        raise InputError("--images: no picture given")
+    return list(dict.fromkeys(files))
+
+
+def _below(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    elif place.is_dir():
+        inside = [file for file in sorted(place.rglob("*")) if file.suffix.lower() in SUFFIXES]
+        if not inside:
+            raise InputError(f"{printable(place)}: no picture in this folder ({' '.join(SUFFIXES)})")
+        yield from inside
+    else:
+        raise InputError(f"{printable(place)}: no such picture or folder")
+
+
+def output_names(files: list[Path]) -> dict[Path, str]:
+    """A name for each drawn picture; a number where two folders hold the same name."""
+    names: dict[Path, str] = {}
+    for file in files:
+        name, number = f"{file.stem}.png", 2
+        while name in names.values():
+            name, number = f"{file.stem}-{number}.png", number + 1
+        names[file] = name
+    return names

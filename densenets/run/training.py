@@ -1,0 +1,175 @@
+"""Training a detector: data, model, task and trainer meet here."""
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from densenets import draw
+from densenets.build import ModelDescription, build_model, canvas_of, load_state
+from densenets.config import TrainDetection
+from densenets.data.dataset import DetectionSplit
+from densenets.data.module import DetectionDataModule
+from densenets.errors import InputError, printable
+from densenets.metrics.judge import CocoJudge
+from densenets.run.data import open_training
+from densenets.run.evaluation import judge_with, report
+from densenets.run.folder import Outcome, find_checkpoint, make_folder, open_run_folder, write_config
+from densenets.run.model import describe, judged_state
+from densenets.training.durable import DurableCheckpointIO, read_checkpoint
+from densenets.training.recipe import EMA
+from densenets.training.records import ProgressBar, Records, clock, read_rows
+from densenets.training.task import DetectionTask
+
+log = logging.getLogger(__name__)
+
+
+def train_detection(settings: TrainDetection) -> Outcome:
+    """Train, judge the best checkpoint, and leave everything in the run folder."""
+    _check(settings)
+    L.seed_everything(settings.seed, verbose=False)
+    train, val = open_training(settings)
+    description = _describe(settings, train)
+    model = build_model(
+        settings.backbone,
+        settings.head,
+        len(train.classes),
+        size=description.canvas,
+        width=settings.width,
+        padding=settings.padding,
+        normalize=settings.normalize,
+        reduced_tail=settings.reduced_tail,
+        scale_last=settings.scale_last,
+        weights=settings.weights,
+        ssd=settings.ssd,
+    )
+    model.backbone.freeze(settings.freeze_stages, settings.freeze_norm)
+    log.info(describe(description, model))
+    log.info("%d images to train on, %d to choose by, classes: %s", len(train.files), len(val.files), _names(train))
+    checkpoint = _last_checkpoint(settings)
+    folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
+    make_folder(folder)
+    write_config(folder, settings)
+    judge = CocoJudge(val.ground_truth(), val.category_ids)
+    task = DetectionTask(model, settings, judge, description.plain())
+    if settings.compile:
+        model.raw = torch.compile(model.raw)  # type: ignore[assignment]
+    data = DetectionDataModule(
+        train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
+    )
+    trainer = build_trainer(settings, folder)
+    started = time.monotonic()
+    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    seconds = time.monotonic() - started
+    log.info("trained for %s; judging the best checkpoint", clock(seconds))
+    return _finish(trainer, task, judge, data, folder, description, seconds)
+
+
+def _check(settings: TrainDetection) -> None:
+    """What can be told to be wrong before anything is loaded."""
+    for name in ("epochs", "batch_size", "accumulate", "validate_every", "num_nodes"):
+        if getattr(settings, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')}: {getattr(settings, name)}: expected 1 or more")
+    for name in ("lr", "weight_decay", "momentum", "ema", "clip", "warmup"):
+        if not 0 <= getattr(settings, name) < float("inf"):
+            raise InputError(f"--{name.replace('_', '-')}: {getattr(settings, name)}: expected 0 or more")
+    if settings.ema >= 1:
+        raise InputError(f"--ema: {settings.ema}: expected a decay below 1, such as 0.999")
+    if not 0 <= settings.freeze_stages <= 5:
+        raise InputError(f"--freeze-stages: {settings.freeze_stages}: expected 0 to 5")
+    canvas_of(settings.size)
+
+
+def _describe(settings: TrainDetection, train: DetectionSplit) -> ModelDescription:
+    return ModelDescription(
+        backbone=settings.backbone,
+        head=settings.head,
+        classes=list(train.classes),
+        category_ids=[int(number) for number in train.category_ids],
+        canvas=canvas_of(settings.size),
+        width=settings.width,
+        padding=settings.padding,
+        normalize=settings.normalize,
+        reduced_tail=settings.reduced_tail,
+        scale_last=settings.scale_last,
+        weights=settings.weights,
+        ssd=asdict(settings.ssd),
+    )
+
+
+def _names(split: DetectionSplit) -> str:
+    names = [printable(name) for name in split.classes]
+    return ", ".join(names if len(names) <= 12 else [*names[:12], f"and {len(names) - 12} more"])
+
+
+def _last_checkpoint(settings: TrainDetection) -> Path | None:
+    """The checkpoint to go on from: a file as given, or the last one of a run folder."""
+    if settings.resume is None:
+        return None
+    last = Path(settings.resume) / "checkpoints" / "last.ckpt"
+    return last if last.is_file() else find_checkpoint(settings.resume)
+
+
+def build_trainer(settings: TrainDetection, folder: Path) -> L.Trainer:
+    """Lightning's trainer for a recipe, with everything it writes inside the run folder."""
+    checkpoints = folder / "checkpoints"
+    callbacks: list[Callback] = [EMA(settings.ema)] if settings.ema else []
+    callbacks += [
+        Records(folder),
+        ProgressBar(),
+        ModelCheckpoint(checkpoints, "best", monitor="AP", mode="max", enable_version_counter=False),
+        ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    return L.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,  # type: ignore[arg-type]
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip or None,
+        check_val_every_n_epoch=settings.validate_every,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        plugins=[DurableCheckpointIO()],
+        callbacks=callbacks,
+    )
+
+
+def _finish(
+    trainer: L.Trainer,
+    task: DetectionTask,
+    judge: CocoJudge,
+    data: DetectionDataModule,
+    folder: Path,
+    description: ModelDescription,
+    seconds: float,
+) -> Outcome:
+    """Judge the best checkpoint and write what the run folder still lacks."""
+    best = find_checkpoint(str(folder))
+    load_state(task.model, judged_state(read_checkpoint(best)), str(best))
+    metrics, results = judge_with(trainer, task, judge, data)
+    source = {
+        "checkpoint": str(best),
+        "model": description.plain(),
+        "data": task.recipe.val_annotations or f"{task.recipe.data} {task.recipe.val_split}",
+        "seed": task.recipe.seed,
+        "epochs": trainer.current_epoch,
+        "seconds": round(seconds, 2),
+    }
+    if not trainer.is_global_zero:
+        return Outcome(metrics, "", [])
+    outcome = report(metrics, results, data.val, folder, source)
+    curves = [folder / "loss.png", folder / "ap.png"]
+    draw.curves(read_rows(folder / "metrics.csv"), *curves)
+    files = [*outcome.files, *curves, folder / "metrics.csv", best]
+    return Outcome(outcome.results, outcome.text, files)

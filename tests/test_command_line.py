@@ -1,0 +1,160 @@
+"""The manners of the command line, in process; tests/run holds those that need a real one."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from densenets import cli
+from densenets.backbones import BACKBONES
+from densenets.command_line import find_config, parse
+from densenets.config import TrainDetection
+from densenets.errors import InputError
+from densenets.heads import HEADS
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*/*.yaml"))
+
+
+@dataclass
+class Inner:
+    """Inside.
+
+    Args:
+        rate: of something.
+    """
+
+    rate: float = 0.5
+
+
+@dataclass
+class Settings:
+    """Settings of a test.
+
+    Args:
+        batch_size: a number.
+        kind: a choice.
+        names: words.
+        size: one or two.
+        loud: a switch.
+        inner: nested.
+    """
+
+    batch_size: int = 1
+    kind: Literal["a", "b"] = "a"
+    names: list[str] = field(default_factory=list)
+    size: int | list[int] = 10
+    loud: bool = False
+    inner: Inner = field(default_factory=Inner)
+
+
+def read(*words: str) -> Settings:
+    return parse(Settings, words, "test")
+
+
+def test_defaults() -> None:
+    assert read() == Settings()
+
+
+def test_hyphens_and_underscores() -> None:
+    assert read("--batch-size", "3") == read("--batch_size=3") == Settings(batch_size=3)
+
+
+def test_a_list_takes_several_words_and_keeps_their_kind() -> None:
+    assert read("--names", "v1", "2", "true").names == ["v1", "2", "true"]
+    assert read("--names", "one").names == ["one"]
+    assert read("--size", "300", "200").size == [300, 200]
+    assert read("--size", "300").size == 300
+
+
+def test_a_switch_needs_no_value() -> None:
+    assert read("--loud").loud
+    assert not read("--loud", "false").loud
+
+
+def test_nested_settings_have_a_dot() -> None:
+    assert read("--inner.rate", "2").inner == Inner(rate=2.0)
+
+
+def test_a_flag_beats_the_file_wherever_config_stands(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("batch_size: 5\nkind: b\ninner:\n  rate: 9\n")
+    for words in (["--config", str(file), "--batch-size", "7"], ["--batch-size", "7", f"--config={file}"]):
+        assert read(*words) == Settings(batch_size=7, kind="b", inner=Inner(9.0))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kind", "c"], "--kind: c: expected one of a, b"),
+        (["--batch-size", "x"], "--batch-size: x: expected int"),
+        (["--batch-size"], "--batch-size: a value is missing"),
+        (["--batchsize", "3"], "--batchsize: no such setting; did you mean --batch-size"),
+        (["loose"], "loose: not expected here"),
+        (["--batch-size", "3", "4"], "4: not expected here"),
+        (["--config", "nowhere"], "--config: nowhere: no such file, nor a name among"),
+    ],
+)
+def test_an_error_is_one_line_that_lists_the_choices(words: list[str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(*words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["unknown: 3\n", "batch_size: x\n", "batch_size: [\n", "- 1\n", "a: *b\n"])
+def test_a_bad_file_is_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read("--config", str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_print_config_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(TrainDetection, ["--size", "300", "200", "--ssd.loss", "focal", "--print-config"], "test")
+    assert ended.value.code == 0
+    file = tmp_path / "printed.yaml"
+    file.write_text(capsys.readouterr().out)
+    again = parse(TrainDetection, ["--config", str(file)], "test")
+    assert again.size == [300, 200]
+    assert again.ssd.loss == "focal"
+
+
+def test_help_names_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train-det", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in [*BACKBONES, *HEADS, "--batch-size"])
+    assert "_size" not in text
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_parses_and_opens_with_its_command(file: Path) -> None:
+    settings = asdict(parse(TrainDetection, ["--config", str(file)], "test"))
+    written = yaml.safe_load(file.read_text())
+    assert all(settings[key] == value for key, value in written.items() if key != "ssd")
+    assert all(settings["ssd"][key] == value for key, value in written.get("ssd", {}).items())
+    assert "backbone" not in written  # it stays a flag
+    head = file.read_text().split("\n\n")[0]
+    assert "tools/train_det.py --backbone" in head
+    assert "Time:" in head
+    assert "Score:" in head
+
+
+def test_a_config_is_found_by_its_name() -> None:
+    assert find_config("streets") == find_config("detection/streets.yaml") == find_config("streets.yaml")
+
+
+def test_the_default_scenes_bring_their_recipe_unless_data_is_named() -> None:
+    recipe = yaml.safe_load(find_config("streets").read_text())
+    assert parse(TrainDetection, [], "t", "streets").size == recipe["size"]
+    assert parse(TrainDetection, ["--data", "x"], "t", "streets") == TrainDetection(data="x")
+
+
+def test_an_unknown_command_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["trian"]) == 2
+    assert "train-det" in capsys.readouterr().err

@@ -1,0 +1,228 @@
+#!/usr/bin/env python
+"""Side by side with torchvision: one training step, one image from tensor to boxes, decode + augmentation, memory.
+
+Both sides run in one process and take turns; a figure is the median, a ratio is torchvision's time over ours. Peak
+memory is measured in a process of its own for each side. Prints a table on stdout.
+
+    tools/bench.py [--images FOLDER] [--rounds 15]
+"""
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densenets.build import load_torchvision
+from densenets.contract import Boxes
+
+SIZE, BATCH, OBJECTS = 320, 16, 8
+Action = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=Path, help="folder of real pictures; else the default scenes")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--compile", action="store_true", help="time the training step under torch.compile too")
+    parser.add_argument("--memory", choices=["train-ours", "train-theirs", "infer-ours", "infer-theirs"])
+    options = parser.parse_args()
+    if options.memory:
+        print(peak_memory(options.memory))
+        return
+    rows = [*training_rows(options.rounds, options.compile), *inference_rows(options.rounds * 4)]
+    rows += loading_rows(options.images, options.rounds)
+    rows += memory_rows()
+    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "albumentations", "pillow"))
+    print(f"{machine}; {versions}; medians of {options.rounds} rounds taken in turns\n")
+    print("| what | torchvision | densenets | ratio |\n|---|---|---|---|")
+    print("\n".join(rows))
+
+
+def take_turns(rounds: int, *actions: Action) -> list[float]:
+    """Median seconds of each, after two rounds to warm up."""
+    times: list[list[float]] = [[] for _ in actions]
+    for turn in range(rounds + 2):
+        for action, own in zip(actions, times, strict=True):
+            started = time.perf_counter()
+            action()
+            if turn >= 2:
+                own.append(time.perf_counter() - started)
+    return [statistics.median(own) for own in times]
+
+
+def row(what: str, theirs: float, ours: float, unit: str = "ms", scale: float = 1e3) -> str:
+    return f"| {what} | {theirs * scale:.1f} {unit} | {ours * scale:.1f} {unit} | {theirs / ours:.2f} |"
+
+
+def models() -> tuple[torch.nn.Module, torch.nn.Module]:
+    """torchvision's SSDLite as it comes, and ours with the same weights; BatchNorm has seen data."""
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+
+    torch.manual_seed(0)
+    theirs = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+    with torch.no_grad():
+        for _ in range(3):
+            theirs.head(list(theirs.backbone(torch.rand(4, 3, SIZE, SIZE) * 2 - 1).values()))
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(theirs.state_dict(), Path(folder) / "theirs.pth")
+        ours = load_torchvision(Path(folder) / "theirs.pth")
+    ours.options.top_k, ours.options.candidates, ours.options.detections = "global", 400, 300
+    return theirs, ours
+
+
+def training_step(model: torch.nn.Module, losses: Callable[[], dict[str, Tensor]]) -> Action:
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        sum(losses().values()).backward()  # type: ignore[union-attr]
+        optimizer.step()
+
+    return step
+
+
+def training_steps(compiled: bool) -> list[Action]:
+    theirs, ours = models()
+    images, corners = torch.rand(BATCH, 3, SIZE, SIZE), torch.rand(BATCH, OBJECTS, 2, 2)
+    boxes = torch.cat([corners.amin(2), corners.amax(2) + 0.05], dim=2).clamp(max=1) * SIZE
+    labels = torch.randint(0, 90, (BATCH, OBJECTS))
+    for_theirs = [{"boxes": b, "labels": x + 1} for b, x in zip(boxes, labels, strict=True)]
+    for_ours = [Boxes(b, x) for b, x in zip(boxes, labels, strict=True)]
+    moved = images.contiguous(memory_format=torch.channels_last)
+    theirs.train()
+    ours.train()
+    steps = [
+        training_step(theirs, lambda: theirs(list(images), for_theirs)),
+        training_step(ours, lambda: ours.losses(moved, for_ours)),
+    ]
+    if compiled:
+        third = models()[1].train()
+        third.raw = torch.compile(third.raw)  # type: ignore[assignment]
+        steps.append(training_step(third, lambda: third.losses(moved, for_ours)))
+    return steps
+
+
+def training_rows(rounds: int, compiled: bool) -> list[str]:
+    what = f"training step, SSDLite-V3-large {SIZE} px, batch {BATCH}"
+    medians = take_turns(rounds, *training_steps(compiled))
+    rows = [row(what, *medians[:2])]
+    return [*rows, row(f"{what}, --compile", medians[0], medians[2])] if compiled else rows
+
+
+def inference_rows(rounds: int) -> list[str]:
+    theirs, ours = models()
+    theirs.eval()
+    ours.eval()
+    image = torch.rand(1, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        raw = ours.raw(image)
+        whole = take_turns(rounds, lambda: theirs([image[0]]), lambda: ours(image), lambda: ours.decode(*raw))
+    share = whole[2] / whole[1]
+    what = f"one image, tensor to boxes (NMS over {ours.options.candidates} candidates)"
+    return [
+        row(what, *whole[:2]),
+        f"| of that, ours after the network: {share:.0%} of the whole | | {whole[2] * 1e3:.1f} ms | |",
+    ]
+
+
+def loading_rows(folder: Path | None, rounds: int) -> list[str]:
+    """Decode and augment the same pictures, one worker, both recipes."""
+    if folder is None:
+        from densenets.run.data import streets_folder
+
+        folder = streets_folder() / "train"
+    files = sorted(folder.glob("*.jpg"))[:50]
+    torch.set_num_threads(1)
+    rows = []
+    for recipe in ("ssdlite", "ssd"):
+        actions = partial(theirs_load, files, recipe), partial(ours_load, files, recipe)
+        seconds = take_turns(max(3, rounds // 3), *actions)
+        rates = [len(files) / s for s in seconds]
+        what = f"decode + augmentation `{recipe}`, one worker, {len(files)} pictures of {folder.name}"
+        rows.append(f"| {what} | {rates[0]:.0f}/s | {rates[1]:.0f}/s | {rates[1] / rates[0]:.2f} |")
+    return rows
+
+
+def some_boxes(width: int, height: int) -> np.ndarray:
+    corners = np.random.default_rng(0).random((OBJECTS, 2, 2))
+    unit = np.concatenate([corners.min(1) * 0.8, corners.max(1) * 0.8 + 0.15], axis=1)
+    return (unit * [width, height, width, height]).astype(np.float32)
+
+
+def theirs_load(files: list[Path], recipe: str) -> None:
+    """torchvision's reference presets for detection (tensor backend of v2), and the resize its model does."""
+    import torchvision.transforms.v2 as v2
+    from PIL import Image
+    from torchvision import tv_tensors
+
+    colour = [v2.RandomPhotometricDistort(), v2.RandomZoomOut(fill=(123, 117, 104))] if recipe == "ssd" else []
+    steps = [v2.PILToTensor(), *colour, v2.RandomIoUCrop(), v2.RandomHorizontalFlip(), v2.SanitizeBoundingBoxes()]
+    steps = steps[1:] if recipe == "ssdlite" else steps
+    tail = [v2.ToDtype(torch.float32, scale=True), v2.Resize((SIZE, SIZE), antialias=False)]
+    transform = v2.Compose([v2.ToImage(), *steps, *tail])
+    for file in files:
+        image = Image.open(file).convert("RGB")
+        boxes = torch.from_numpy(some_boxes(*image.size))
+        boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=image.size[::-1])  # type: ignore[call-overload]
+        transform(image, {"boxes": boxes, "labels": torch.zeros(OBJECTS, dtype=torch.int64)})
+
+
+def ours_load(files: list[Path], recipe: str) -> None:
+    from densenets.data.decode import read_image
+    from densenets.data.transforms import build_augmentation
+
+    augment = build_augmentation(recipe, (SIZE, SIZE))
+    for index, file in enumerate(files):
+        image = read_image(file)
+        canvas, _, _ = augment(image, some_boxes(image.shape[1], image.shape[0]), index)
+        torch.from_numpy(canvas).permute(2, 0, 1)
+
+
+def memory_rows() -> list[str]:
+    rows = []
+    for job, what in (("train", f"peak memory, training at batch {BATCH}"), ("infer", "peak memory, one image")):
+        theirs, ours = (float(run_self(f"{job}-{side}")) for side in ("theirs", "ours"))
+        rows.append(row(what, theirs, ours, "MiB", 1))
+    return rows
+
+
+def run_self(job: str) -> str:
+    command = [sys.executable, __file__, "--memory", job]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def peak_memory(job: str) -> float:
+    """MiB that the job adds to what the process had with both models made."""
+    what, _, side = job.partition("-")
+    index = 0 if side == "theirs" else 1
+    if what == "train":
+        action = training_steps(False)[index]
+    else:
+        theirs, ours = (model.eval() for model in models())
+        image = torch.rand(1, 3, SIZE, SIZE)
+        action = (lambda: theirs([image[0]])) if side == "theirs" else (lambda: ours(image))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        with torch.inference_mode(what == "infer"):
+            action()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+if __name__ == "__main__":
+    main()
