@@ -50,7 +50,7 @@ def test_same_padding(size: int, kernel: int, stride: int, dilation: int, expect
 
 def counting(padding: str, stride: int = 2) -> nn.Conv2d:
     """Counts the pixels of an image of ones under its 3x3 window."""
-    conv = ConvNormAct(1, 1, 3, stride, activation=None, padding=padding).conv  # type: ignore[arg-type]
+    conv = ConvNormAct(1, 1, 3, stride, activation=None, padding=padding).conv
     nn.init.ones_(conv.weight)
     return conv
 

@@ -1,0 +1,266 @@
+"""What every light net shares: where its taps are, its output stride, pruning and freezing."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from densenets.contract import FeatureSpec
+from densenets.errors import InputError, printable
+from densenets.layers import (
+    ConvNormAct,
+    DepthwiseSeparable,
+    InvertedResidual,
+    PaddingRule,
+    Part,
+    Parts,
+    make_divisible,
+)
+
+NORMALIZATIONS = {  # mean and standard deviation of RGB in [0, 1]
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # to [-1, 1], as TensorFlow's nets
+}
+
+
+@dataclass(frozen=True)
+class NetOptions:
+    """How a net departs from the paper's table.
+
+    width: the multiplier of every channel count.
+    output_stride: 32, 16 or 8; a block that would stride further dilates those behind it instead.
+    padding: "torch" pads both sides alike, "tf" is TensorFlow's SAME (for weights that come from there).
+    normalize: "imagenet", or "half" for inputs in [-1, 1].
+    reduced_tail: V3's dagger of detection (Table 6): the output channels of the last stage are halved.
+    scale_last: V2's last convolution shrinks too below width 1 (slim's nets for detection). V3's always does, V1 has
+        none: both do what is asked either way.
+    bn_momentum: torch's momentum (1 - decay) for all BatchNorms; None is the net's own.
+    """
+
+    width: float = 1.0
+    output_stride: int = 32
+    padding: PaddingRule = "torch"
+    normalize: str = "imagenet"
+    reduced_tail: bool = False
+    scale_last: bool = False
+    bn_momentum: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("output_stride", self.output_stride, (32, 16, 8))
+        _one_of("padding", self.padding, ("torch", "tf"))
+        _one_of("normalize", self.normalize, tuple(NORMALIZATIONS))
+        if not (math.isfinite(self.width) and self.width > 0):
+            raise InputError(f"width: {self.width}: expected a number above 0")
+        if self.bn_momentum is not None and not 0 < self.bn_momentum <= 1:
+            raise InputError(f"bn_momentum: {self.bn_momentum}: expected a number above 0, at most 1")
+
+    def channels(self, paper: float) -> int:
+        """The paper's channel count at this width."""
+        return make_divisible(paper * self.width)
+
+    def momentum(self, own: float) -> float:
+        """That of BatchNorm, where `own` is the net's."""
+        return own if self.bn_momentum is None else self.bn_momentum
+
+
+def _one_of(what: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{what}: {printable(value)}: expected one of {', '.join(map(str, choices))}")
+
+
+DEFAULT = NetOptions()
+
+
+class Placed(NamedTuple):
+    """Where a block stands: its convolution's stride and dilation; the stride of its output in the paper's net
+    (nominal) and in this one (actual)."""
+
+    stride: int
+    dilation: int
+    nominal: int
+    actual: int
+
+
+def place(strides: Sequence[int], output_stride: int) -> list[Placed]:
+    """The paper's strides of the blocks, behind a stem of stride 2, at an output stride.
+
+    The atrous rule of TensorFlow's slim: the block that would have strided keeps the dilation so far, those behind it
+    use the rate. (torchvision dilates that block as well.)
+    """
+    nominal, actual, rate = 2, 2, 1
+    placed = []
+    for stride in strides:
+        nominal *= stride
+        if actual * stride > output_stride:
+            placed.append(Placed(1, rate, nominal, actual))
+            rate *= stride
+        else:
+            actual *= stride
+            placed.append(Placed(stride, rate, nominal, actual))
+    return placed
+
+
+class Tap(NamedTuple):
+    """A place in a net: the part of the block with that index; index len(blocks) is the top."""
+
+    block: int
+    part: Part
+
+
+PART_ORDER: dict[Part, int] = {"expand": 0, "depthwise": 1, "out": 2}
+Block = DepthwiseSeparable | InvertedResidual
+
+
+def depth(tap: Tap) -> tuple[int, int]:
+    return tap.block, PART_ORDER[tap.part]
+
+
+def find_taps(nominal: Sequence[int], blocks: Sequence[Block], has_top: bool) -> dict[str, Tap]:
+    """The house's taps in order of depth: `nominal` strides place them, whatever the output stride is."""
+    first = {stride: nominal.index(stride) for stride in (8, 32)}
+    last = {stride: len(nominal) - 1 - nominal[::-1].index(stride) for stride in (4, 8, 16, 32)}
+    taps = {
+        "c2": Tap(last[4], "out"),
+        "c3_first": Tap(first[8], "out"),
+        "c3_dw": Tap(last[8], "depthwise"),
+        "c3": Tap(last[8], "out"),
+        "c4": Tap(last[16], "out"),
+        "c4_expand": Tap(first[32], "expand") if "expand" in blocks[first[32]].channels else Tap(last[16], "out"),
+        "c5_first": Tap(first[32], "out"),
+        "c5": Tap(last[32], "out"),
+        "top": Tap(len(blocks), "out") if has_top else Tap(last[32], "out"),
+    }
+    return dict(sorted(taps.items(), key=lambda item: depth(item[1])))  # stable: names of one place keep this order
+
+
+class Backbone(nn.Module):
+    """Stem, blocks and, in V2 and V3, a last 1x1 convolution (`top`).
+
+    `specs` names the taps that `forward` returns, in order of depth: all of them, or those of `keep`. The strides in
+    it are those of this net; the names keep to the paper's strides. Two taps may be one place (V1: c4_expand and top).
+    """
+
+    EPS: ClassVar[float] = 1e-5
+    MOMENTUM: ClassVar[float] = 0.1
+    HIDDEN: ClassVar[int | None] = None  # the classifier's hidden layer
+    WIDTHS: ClassVar[Sequence[int]]  # the paper's output channels of each block, at width 1
+    REDUCES_TAIL: ClassVar[bool] = False
+
+    specs: dict[str, FeatureSpec]
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        options: NetOptions,
+        stem: ConvNormAct,
+        blocks: Sequence[Block],
+        top: ConvNormAct | None,
+        placed: Sequence[Placed],
+    ) -> None:
+        super().__init__()
+        if options.reduced_tail and not self.REDUCES_TAIL:
+            raise InputError(f"reduced_tail: {type(self).__name__}: only V3's paper describes a reduced tail")
+        self.options = options
+        mean, std = NORMALIZATIONS[options.normalize]
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self.stem = stem
+        self.blocks = nn.ModuleList(blocks)
+        self.top = top
+        self._nominal = [row.nominal for row in placed]
+        self._frozen = (0, False)
+        self._taps = find_taps(self._nominal, blocks, top is not None)
+        self.specs = {name: self._spec(tap, blocks, placed) for name, tap in self._taps.items()}
+        self.apply(initialize)
+
+    def _spec(self, tap: Tap, blocks: Sequence[Block], placed: Sequence[Placed]) -> FeatureSpec:
+        if tap.block == len(blocks):
+            assert self.top is not None
+            return FeatureSpec(self.top.channels, placed[-1].actual)
+        behind = tap.block - 1 if tap.part == "expand" else tap.block  # an expansion runs before the stride
+        return FeatureSpec(blocks[tap.block].channels[tap.part], placed[behind].actual)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """images: (N, 3, H, W) RGB in [0, 1]. Each tap: (N, channels, ceil(H / stride), ceil(W / stride))."""
+        found: dict[str, Tensor] = {}
+        x = self.stem(self.normalize(images))
+        for index, block in enumerate(self.blocks):
+            x = self._collect(index, block(x), found)
+        if self.top is not None:
+            found["top"] = self.top(x)
+        return found
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """(images - mean) / std in one pass over the images."""
+        return torch.addcmul(-self.mean / self.std, images, 1 / self.std)
+
+    def _collect(self, index: int, parts: Parts, found: dict[str, Tensor]) -> Tensor | None:
+        """The block's output. A part that no tap reads dies here, not under the next block: a CPU feels it."""
+        found |= {name: getattr(parts, tap.part) for name, tap in self._taps.items() if tap.block == index}
+        return parts.out
+
+    def keep(self, taps: Iterable[str]) -> "Backbone":
+        """Drop, for good, every tap but these and every layer that none of them needs; returns this net.
+
+        Raises InputError for no tap at all and for one that this net does not have or has dropped.
+        """
+        wanted = list(taps)
+        unknown = [name for name in wanted if name not in self._taps]
+        if unknown or not wanted:
+            named = ", ".join(map(printable, unknown)) or "none"
+            raise InputError(f"taps of {type(self).__name__}: {named}: expected some of {', '.join(self._taps)}")
+        self._taps = {name: tap for name, tap in self._taps.items() if name in wanted}
+        self.specs = {name: self.specs[name] for name in self._taps}
+        self._prune(max(self._taps.values(), key=depth))
+        return self
+
+    def _prune(self, deepest: Tap) -> None:
+        if deepest.block == len(self.blocks):
+            return
+        self.top = None
+        del self.blocks[deepest.block + 1 :]
+        last = self.blocks[deepest.block]
+        assert isinstance(last, Block)
+        last.keep(deepest.part)
+
+    def freeze(self, stages: int = 0, norm: bool = False) -> None:
+        """Hold a part of the net still in training; a later call replaces an earlier one.
+
+        stages: the stem and the blocks up to a nominal stride of 2^stages get no gradient, and their BatchNorms keep
+            their statistics; 0 is none, 5 is all of the net.
+        norm: every BatchNorm of the net keeps its statistics (its weight and bias may still learn).
+        """
+        _one_of("frozen stages", stages, (0, 1, 2, 3, 4, 5))
+        self._frozen = (stages, norm)
+        for nominal, layer in self._layers():
+            layer.requires_grad_(nominal > 2**stages)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        super().train(mode)
+        stages, norm = self._frozen
+        still = [layer for nominal, layer in self._layers() if norm or nominal <= 2**stages]
+        for module in (module for layer in still for module in layer.modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def _layers(self) -> Iterator[tuple[int, nn.Module]]:
+        """Each layer with the nominal stride of its output."""
+        yield 2, self.stem
+        yield from zip(self._nominal, self.blocks, strict=False)  # keep() leaves fewer blocks
+        if self.top is not None:
+            yield self._nominal[-1], self.top
+
+
+def initialize(module: nn.Module) -> None:
+    """He's rule by the outputs of one group: a depthwise filter starts as large as a dense one of its size."""
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
