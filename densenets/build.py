@@ -10,7 +10,7 @@ from torch import nn
 
 from densenets.backbones import BACKBONES, build_backbone
 from densenets.backbones.base import Backbone
-from densenets.backbones.weights import load_weights, read_state
+from densenets.backbones.weights import load_named, load_weights, read_state
 from densenets.config import SSDOptions
 from densenets.errors import InputError, printable
 from densenets.heads import HEADS

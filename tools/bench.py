@@ -10,7 +10,6 @@ memory is measured in a process of its own for each side. Prints a table on stdo
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -46,7 +45,7 @@ def main() -> None:
         return
     rows = [*training_rows(options.rounds, options.compile), *inference_rows(options.rounds * 4)]
     rows += loading_rows(options.images, options.rounds)
-    rows += memory_rows()
+    rows += memory_rows() if sys.platform == "linux" else []
     machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "albumentations", "pillow"))
     print(f"{machine}; {versions}; medians of {options.rounds} rounds taken in turns\n")
@@ -208,7 +207,7 @@ def run_self(job: str) -> str:
 
 
 def peak_memory(job: str) -> float:
-    """MiB that the job adds to what the process had with both models made."""
+    """MiB that the job adds to what the process holds with the models made; Linux only."""
     what, _, side = job.partition("-")
     index = 0 if side == "theirs" else 1
     if what == "train":
@@ -217,11 +216,18 @@ def peak_memory(job: str) -> float:
         theirs, ours = (model.eval() for model in models())
         image = torch.rand(1, 3, SIZE, SIZE)
         action = (lambda: theirs([image[0]])) if side == "theirs" else (lambda: ours(image))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+    before = resident("VmRSS")
     for _ in range(3):
         with torch.inference_mode(what == "infer"):
             action()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident("VmHWM") - before
+
+
+def resident(key: str) -> float:
+    """MiB, by Linux's own account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class SSD(nn.Module):
             stride,
             groups=groups,
             activation="relu6",
-            padding=self.backbone.padding,
+            padding=self.backbone.options.padding,
             eps=1e-3,
             momentum=self.options.bn_momentum,
         )

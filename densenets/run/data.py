@@ -9,7 +9,6 @@ from densenets.config import TrainDetection
 from densenets.data import open_split
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
-
 from densenets.errors import InputError
 
 STREETS = {"train": 1200, "val": 150, "test": 150}

@@ -1,0 +1,51 @@
+"""A torchvision SSDLite's state dict under our names."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+RULES = (
+    (r"backbone\.extra\.(\d+)\.(\d+)\.0\.", r"extras.\1.\2.conv."),
+    (r"backbone\.extra\.(\d+)\.(\d+)\.1\.", r"extras.\1.\2.norm."),
+    (r"head\.classification_head\.module_list\.", "class_predictors."),
+    (r"head\.regression_head\.module_list\.", "box_predictors."),
+    (r"(_predictors\.\d+\.0)\.0\.", r"\1.conv."),
+    (r"(_predictors\.\d+\.0)\.1\.", r"\1.norm."),
+)
+
+
+def is_ssdlite(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the names of torchvision's ssdlite320_mobilenet_v3_large."""
+    return any(key.startswith("head.classification_head.module_list.") for key in state)
+
+
+def num_classes(state: Mapping[str, Tensor]) -> int:
+    """Without background; torchvision has 6 default boxes in each place."""
+    return state["head.classification_head.module_list.0.1.weight"].shape[0] // 6 - 1
+
+
+def has_reduced_tail(backbone: Mapping[str, Tensor]) -> bool:
+    """Whether the last convolution has 480 channels, not 960 (V3 paper, Table 6, dagger)."""
+    return backbone["features.16.0.weight"].shape[0] == 480
+
+
+def split_ssdlite(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The backbone's part in the names of torchvision's classifier, and the head's part in ours."""
+    cut = max(int(match[1]) for key in state if (match := re.match(r"backbone\.features\.0\.(\d+)\.", key)))
+    backbone, head = {}, {}
+    for key, tensor in state.items():
+        if key.startswith("backbone.features."):
+            backbone[_in_classifier(key, cut)] = tensor
+        else:
+            for pattern, replacement in RULES:
+                key = re.sub(pattern, replacement, key)
+            head[key] = tensor
+    return backbone, head
+
+
+def _in_classifier(key: str, cut: int) -> str:
+    part, place, rest = re.match(r"backbone\.features\.([01])\.(\d+)\.(.*)", key).groups()  # type: ignore[union-attr]
+    if part == "0":
+        return f"features.{cut}.block.0.{rest}" if int(place) == cut else f"features.{place}.{rest}"
+    return f"features.{cut}.block.{rest}" if place == "0" else f"features.{cut + int(place)}.{rest}"
