@@ -195,8 +195,8 @@ class Backbone(nn.Module):
         return found
 
     def normalize(self, images: Tensor) -> Tensor:
-        """(images - mean) / std in one pass over the images."""
-        return torch.addcmul(-self.mean / self.std, images, 1 / self.std)
+        """In this order: one fused pass is a little faster, but no longer bit-equal to the weights' source."""
+        return (images - self.mean) / self.std
 
     def _collect(self, index: int, parts: Parts, found: dict[str, Tensor]) -> Tensor | None:
         """The block's output. A part that no tap reads dies here, not under the next block: a CPU feels it."""

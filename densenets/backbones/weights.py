@@ -1,6 +1,7 @@
 """Weights from a local file, in torchvision's, timm's or our own naming: all of them fit, or nothing is changed."""
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -95,7 +96,8 @@ def _read(path: Path) -> object:
         from safetensors.torch import load_file
 
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings(action="ignore"):  # a strange file is told of in one line, or it is fine
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _brief(fault: Exception) -> str:

@@ -322,3 +322,9 @@ def test_export_of_every_tap(name: str, liven: Callable[..., Backbone]) -> None:
     images = torch.rand(1, 3, 64, 64)
     found = torch.export.export(net, (images,)).module()(images)
     assert list(found) == list(net.specs)
+
+
+def test_a_block_that_no_longer_strides_may_skip() -> None:
+    """The reduced tail of V3-Small has 48 channels on both sides of its last stride; slim adds the input there too."""
+    skips = {stride: build_backbone("v3-small", reduced_tail=True, output_stride=stride) for stride in (32, 16)}
+    assert [skips[stride].blocks[8].skip for stride in (32, 16)] == [False, True]
