@@ -217,17 +217,18 @@ class DetectionDataset(torch.utils.data.Dataset[Sample]):
 
     def _readable(self, epoch: int, index: int, image_id: int) -> tuple[int, np.ndarray, tuple[str, ...]]:
         """The picture at `index`, or the first that can be read of those that stand in for it."""
-        faults: list[str] = []
-        while True:
-            try:
-                return index, read_image(str(self.split.files[index]), self.split.sizes[index]), tuple(faults)
-            except InputError as fault:
-                if not self.substitute:
-                    raise
-                faults.append(str(fault))
-            if len(faults) > REPLACEMENTS:
-                raise InputError(f"{faults[0]} (and {REPLACEMENTS} pictures tried in its place)")
-            index = keyed_hash(self.seed, epoch, image_id, len(faults)) % len(self.split)
+        faults: dict[int, str] = {}
+        for attempt in range(1, REPLACEMENTS + 2):
+            if index not in faults:
+                try:
+                    pixels = read_image(str(self.split.files[index]), self.split.sizes[index])
+                    return index, pixels, tuple(faults.values())
+                except InputError as fault:
+                    if not self.substitute:
+                        raise
+                    faults[index] = str(fault)
+            index = keyed_hash(self.seed, epoch, image_id, attempt) % len(self.split)
+        raise InputError(f"{next(iter(faults.values()))} (and {REPLACEMENTS} pictures tried in its place)")
 
 
 def _boxes(boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray) -> Boxes:

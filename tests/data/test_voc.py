@@ -1,0 +1,143 @@
+"""VOC's layout: what is taken as written, what is ignored, and what ends the command in one line."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import speckled
+from PIL import Image
+
+from densenets.data import open_split
+from densenets.errors import InputError
+
+Write = Callable[..., Path]
+
+OBJECT = "<object><name>{}</name><difficult>{}</difficult>{}</object>"
+CORNERS = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
+
+
+def item(name: str, *corners: object, difficult: object = 0) -> str:
+    return OBJECT.format(name, difficult, CORNERS.format(*corners))
+
+
+def annotation(*items: str, size: str = "<size><width>100</width><height>80</height><depth>3</depth></size>") -> str:
+    return f"<annotation><folder>x</folder>{size}{''.join(items)}</annotation>"
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Write:
+    """Writes annotations by ID and ID lists by split, with pictures of two suffixes."""
+
+    def write(annotations: dict[str, str], splits: dict[str, str]) -> Path:
+        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (tmp_path / folder).mkdir(parents=True)
+        for number, (name, text) in enumerate(annotations.items()):
+            (tmp_path / "Annotations" / f"{name}.xml").write_text(text)
+            Image.fromarray(speckled(80, 100)).save(tmp_path / "JPEGImages" / f"{name}{('.jpg', '.PNG')[number % 2]}")
+        for split, text in splits.items():
+            (tmp_path / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def root(voc: Write) -> Path:
+    annotations = {
+        "c": annotation(item("dog", 0, 0, 100, 80), item("cat", 10.5, 20, 30, 40, difficult=1)),
+        "a.b": annotation(item("cat", 1, 2, 3, 4), item("dog", 5, 5, 5, 9)),
+        "b b": annotation(),
+    }
+    return voc(annotations, {"train": "c\na.b\n", "val": "\nb b\n"})
+
+
+def test_what_is_read(root: Path, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING):
+        split = open_split(root, "train")
+    assert split.classes == ("cat", "dog")
+    assert split.category_ids.tolist() == [1, 2]
+    assert split.image_ids.tolist() == [3, 1]  # of the sorted a.b, b b, c
+    assert [Path(file).name for file in split.files] == ["c.jpg", "a.b.PNG"]
+    assert split.boxes.tolist() == [[0, 0, 100, 80], [10.5, 20, 30, 40], [1, 2, 3, 4]]
+    assert split.labels.tolist() == [1, 0, 0]
+    assert split.crowd.tolist() == [False, True, False]
+    assert split.area.tolist() == [8000, 390, 4]
+    assert split.skipped == {"zero-area": 1}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("skipped 1 of 4 boxes: no area [D07]; the first: ")
+    assert 'a.b.xml: object[1] ("dog")' in line
+    assert split.ground_truth()["annotations"][1] == {
+        "id": 2, "image_id": 3, "category_id": 1, "bbox": [10.5, 20, 19.5, 20], "iscrowd": 1, "area": 390,
+    }  # fmt: skip
+
+
+def test_classes_come_from_train(root: Path) -> None:
+    split = open_split(root, "val")
+    assert (split.classes, split.image_ids.tolist(), len(split.boxes)) == (("cat", "dog"), [2], 0)
+    assert open_split(root, "train", classes=["dog", "cow", "cat"]).labels.tolist() == [0, 2, 2]
+    with pytest.raises(InputError, match=r"c.xml: object\[1\] \(\"cat\"\): unknown class; known are dog"):
+        open_split(root, "train", classes=["dog"])
+    (root / "ImageSets" / "Main" / "train.txt").rename(root / "ImageSets" / "Main" / "fit.txt")
+    assert open_split(root, "val").classes == ("cat", "dog")
+
+
+FAULTS = {
+    "negative": (annotation(item("a", 5, 5, 4, 9)), r"x.xml: object\[0\] \(\"a\"\): box .* negative .*D08"),
+    "not finite": (annotation(item("a", 5, 5, "nan", 9)), r"object\[0\].*not a finite number.*D09"),
+    "infinite": (annotation(item("a", 5, 5, "1e999", 9)), r"object\[0\].*not a finite number.*D09"),
+    "no number": (annotation(item("a", 5, 5, "six", 9)), r"object\[0\].*xmax is \"six\".*D37"),
+    "outside": (annotation(item("a", 5, 5, 6, 9), item("b", 100, 0, 101, 1)), r"object\[1\].*no part inside.*D10"),
+    "partly outside": (annotation(item("a", 5, 5, 101.5, 9)), r"object\[0\].*outside.*D11"),
+    "no corners": (annotation("<object><name>a</name></object>"), r"object\[0\].*xmin is null.*D37"),
+    "no name": (annotation(item(" ", 5, 5, 6, 9)), r"object\[0\].*has no name.*D22"),
+    "no size": (annotation(size=""), r"x.xml: size: height is null.*D37"),
+    "size of zero": (annotation(size="<size><width>0</width><height>0</height></size>"), r"0x0 is not the size.*D26"),
+    "endless size": (annotation(size="<size><width>inf</width><height>9</height></size>"), r"is not the size.*D26"),
+    "cut short": (annotation()[:-5], r"x.xml: not valid XML.*D37"),
+    "empty": ("", r"x.xml: not valid XML.*D37"),
+    "unknown encoding": ('<?xml version="1.0" encoding="none"?><a/>', r"x.xml: not valid XML.*D37"),
+    "entities": ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', r"x.xml: declares XML entities"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_one_line_that_names_the_object(name: str, voc: Write) -> None:
+    text, words = FAULTS[name]
+    root = voc({"x": text}, {"train": "x"})
+    with pytest.raises(InputError, match=words) as caught:
+        open_split(root, "train")
+    assert str(caught.value).isprintable()
+
+
+def test_files_that_are_not_there(root: Path) -> None:
+    with pytest.raises(InputError, match=r"test.txt: no such split; there are train, val"):
+        open_split(root, "test")
+    (root / "JPEGImages" / "c.jpg").rename(root / "JPEGImages" / "c.json")
+    with pytest.raises(InputError, match=r"no picture \"c\"; 1 of 2 image files are missing.*D23"):
+        open_split(root, "train")
+    (root / "Annotations" / "c.xml").unlink()
+    with pytest.raises(InputError, match=r"no \"c.xml\"; 1 of 2 annotation files are missing"):
+        open_split(root, "train")
+    lists = root / "ImageSets" / "Main"
+    for text, words in (("\n", r"no images.*D36"), ("c\nc\n", r"\"c\" stands there twice.*D19")):
+        (lists / "train.txt").write_text(text)
+        with pytest.raises(InputError, match=words):
+            open_split(root, "train")
+    (lists / "train.txt").write_text("../../secret")
+    with pytest.raises(InputError, match=r"annotation files are missing"):
+        open_split(root, "train")
+
+
+def test_real_voc(real_data: Path) -> None:
+    counts = {"train": (205, 2804, 1), "val": (87, 1137, 1), "test": (72, 945, 0)}  # images, boxes, without area
+    seen: set[int] = set()
+    for name, (images, boxes, empty) in counts.items():
+        split = open_split(real_data / "bccd", name)
+        assert split.classes == ("Platelets", "RBC", "WBC")
+        assert (len(split), len(split.boxes), split.skipped.get("zero-area", 0)) == (images, boxes, empty)
+        assert not seen & set(split.image_ids.tolist())
+        seen |= set(split.image_ids.tolist())
+    assert seen == set(range(1, 365))
