@@ -46,8 +46,8 @@ class SampleView(A.DualTransform):
     """Zoom out, cut out and stretch to the canvas (height, width); pixels move once.
 
     zoom_out: the probability of showing the picture small on a plain ground. crop: SSD's minimum-IoU window.
-    Rows of bboxes: x0 y0 x1 y1 relative to the picture, and 1 for a crowd region, which has no say in the choice of a
-    window and stays as long as any of it is seen; other boxes stay when their centre is.
+    Columns of bboxes: x0 y0 x1 y1 relative to the picture, 1 for a crowd region, and what else travels along. A crowd
+    has no say in the choice of a window and stays as long as any of it is seen; other boxes stay when their centre is.
     """
 
     class InitSchema(A.DualTransform.InitSchema):

@@ -6,16 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from noise import speckled
 from PIL import Image
 
 Document = dict[str, Any]
-
-
-def speckled(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A picture without two equal regions."""
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture

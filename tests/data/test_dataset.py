@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import speckled
+from noise import speckled
 from PIL import Image
 from torch.utils.data import DataLoader
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import speckled
+from noise import speckled
 from PIL import Image
 
 from densenets.data import decode

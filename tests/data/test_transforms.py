@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import speckled
+from noise import speckled
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import speckled
+from noise import speckled
 from PIL import Image
 
 from densenets.data import open_split
