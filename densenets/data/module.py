@@ -41,6 +41,11 @@ class DetectionDataModule(L.LightningDataModule):
         self.train, self.val, self.canvas, self.recipe = train, val, canvas, recipe
         self.batch_size, self.workers, self.seed = batch_size, worker_count(workers), seed
 
+    def batches(self, world_size: int) -> int:
+        """Training batches of one epoch on each of `world_size` processes."""
+        assert self.train is not None
+        return len(KeyedBatchSampler(len(self.train), self.batch_size, self.seed, lambda: 0, 0, world_size))
+
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.train is not None
         augmentation = build_augmentation(self.recipe, self.canvas)
@@ -57,8 +62,11 @@ class DetectionDataModule(L.LightningDataModule):
         return self._loader(dataset, sampler=EvalSampler(len(dataset), *self._place()), batch_size=self.batch_size)
 
     def _position_of(self, batches: Callable[[], int]) -> Callable[[], int]:
-        """How many batches the training has taken when an epoch's iterator is made."""
-        return lambda: self.trainer.current_epoch * batches() if self.trainer else 0
+        """How many batches the training has taken when an epoch's iterator is made.
+
+        `processed`, not `current_epoch`: of a resumed run that one is still an epoch behind at this moment.
+        """
+        return lambda: self.trainer.fit_loop.epoch_progress.current.processed * batches() if self.trainer else 0
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

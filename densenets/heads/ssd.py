@@ -117,6 +117,10 @@ class SSD(nn.Module):
 
     def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) in [0, 1] -> class logits (N, A, 1 + C; N, A, C under the focal loss) and offsets (N, A, 4)."""
+        if images.shape[1:] != (3, *self.canvas):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}, expected (N, 3, {self.canvas[0]}, {self.canvas[1]})"
+            )
         taps = self.backbone(images)
         maps = [taps[tap] for tap in self.taps]
         for extra in self.extras:

@@ -6,8 +6,8 @@ import warnings
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for its newest version
 # Lightning's advice about loaders, logging intervals, devices and other products; the settings are chosen knowingly.
-warnings.filterwarnings("ignore", module="lightning.*", message=".*(does not have many workers|logging interval).*")
-warnings.filterwarnings("ignore", module="lightning.*", message=".*LeafSpec.*")
+for words in ("many workers", "logging interval", "exists and is not empty", "in eval mode at the start", "LeafSpec"):
+    warnings.filterwarnings("ignore", message=f".*{words}.*")
 
 from densenets.run.evaluation import evaluate_detection  # noqa: E402
 from densenets.run.prediction import predict  # noqa: E402

@@ -1,6 +1,7 @@
 """Training a detector: data, model, task and trainer meet here."""
 
 import logging
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -55,14 +56,15 @@ def train_detection(settings: TrainDetection) -> Outcome:
     folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
     make_folder(folder)
     write_config(folder, settings)
-    judge = CocoJudge(val.ground_truth(), val.category_ids)
-    task = DetectionTask(model, settings, judge, description.plain())
     if settings.compile:
         model.raw = torch.compile(model.raw)  # type: ignore[assignment]
     data = DetectionDataModule(
         train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
     )
     trainer = build_trainer(settings, folder)
+    judge = CocoJudge(val.ground_truth(), val.category_ids)
+    steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
+    task = DetectionTask(model, settings, judge, description.plain(), steps)
     started = time.monotonic()
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     seconds = time.monotonic() - started

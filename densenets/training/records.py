@@ -37,7 +37,7 @@ class Records(L.Callback):
         self.first = 0  # epoch at which this process started
         self.started = self.seconds_before = 0.0
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.current_epoch
         self.rows = [row for row in read_rows(self.path) if row["epoch"] < trainer.current_epoch]
         self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0

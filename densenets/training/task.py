@@ -27,11 +27,21 @@ class Judge(Protocol):
 class DetectionTask(L.LightningModule):
     """Trains a `Detector` by its recipe and hands its detections to a judge.
 
-    description: plain types that `build.load` needs to make the model again; travels in every checkpoint.
+    description: plain types that make the model again; travels in every checkpoint. total_steps: of the optimiser, over
+    the whole training. (Lightning's own estimate of them would start the loaders before a checkpoint is restored, at
+    the wrong place.)
     """
 
-    def __init__(self, model: nn.Module, recipe: TrainDetection, judge: Judge, description: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: TrainDetection,
+        judge: Judge,
+        description: dict[str, Any],
+        total_steps: int = 1,
+    ) -> None:
         super().__init__()
+        self.total_steps = total_steps
         self.model = model
         self.recipe, self.judge, self.description = recipe, judge, description
         self.skipped: list[str] = []
@@ -70,7 +80,7 @@ class DetectionTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model, self.recipe)
-        factor: Callable[[int], float] = learning_rate(self.recipe, int(self.trainer.estimated_stepping_batches))
+        factor: Callable[[int], float] = learning_rate(self.recipe, self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

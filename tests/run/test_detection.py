@@ -1,0 +1,185 @@
+"""The whole way, in process: train, judge, predict, resume, and what a run folder holds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from densenets.config import EvalDetection, Predict, SSDOptions, TrainDetection
+from densenets.errors import DivergedError, InputError
+from densenets.metrics.coco_map import NUMBERS
+from densenets.run import evaluate_detection, predict, train_detection
+from densenets.training.durable import read_checkpoint
+from densenets.training.records import read_rows
+
+LEARN = {"epochs": 150, "lr": 0.004, "optimizer": "adamw", "validate_every": 150, "weight_decay": 0.0}
+FAST = SSDOptions(bn_momentum=0.2)  # statistics that settle within some tens of steps
+
+
+def test_a_run_folder_holds_everything(shapes, quick) -> None:
+    data = shapes(train=range(8), val=range(8, 12))
+    settings = quick(data)
+    outcome = train_detection(settings)
+    run = Path(settings.out)
+    results = json.loads((run / "results.json").read_text())
+    assert results.keys() >= {*NUMBERS, "per_class", "seconds", "produced_by", "model", "seed"}
+    assert results["per_class"].keys() == {"red", "green", "blue"}
+    assert results["model"]["padding"] == "torch"
+    assert results["model"]["category_ids"] == [4, 9, 17]
+    assert {r["category_id"] for r in json.loads((run / "predictions.json").read_text())} <= {4, 9, 17}
+    assert [row["epoch"] for row in read_rows(run / "metrics.csv")] == [0, 1]
+    assert "AP" in read_rows(run / "metrics.csv")[1]
+    assert yaml.safe_load((run / "config.yaml").read_text())["width"] == 0.5
+    for name in ("validation.png", "loss.png", "ap.png"):
+        assert min(Image.open(run / name).size) > 100
+    assert (run / "checkpoints/best.ckpt").is_file()
+    assert (run / "checkpoints/last.ckpt").is_file()
+    assert any((run / "tensorboard").iterdir())
+    assert "AP50" in outcome.text
+    assert str(run / "results.json") in str(outcome)
+
+
+@pytest.mark.parametrize("head", ["ssd", "ssdlite"])
+def test_each_head_learns_four_images_by_heart(shapes, quick, head: str) -> None:
+    data = shapes(train=range(4), val=range(4))
+    outcome = train_detection(quick(data, head=head, ssd=FAST, **LEARN))
+    assert outcome.results["AP50"] > 0.99
+
+
+def test_the_focal_loss_learns_too(shapes, quick) -> None:
+    data = shapes(train=range(4), val=range(4))
+    outcome = train_detection(quick(data, ssd=replace(FAST, loss="focal"), **LEARN))
+    assert outcome.results["AP50"] > 0.99
+
+
+def test_a_predictions_file_gives_the_numbers_of_its_checkpoint(shapes, quick, tmp_path) -> None:
+    data = shapes(train=range(8), val=range(8, 12))
+    settings = quick(data)
+    trained = train_detection(settings).results
+    again = evaluate_detection(
+        EvalDetection(checkpoint=settings.out, data=str(data), out=str(tmp_path / "e"), workers=0)
+    )
+    file = str(tmp_path / "e" / "predictions.json")
+    from_file = evaluate_detection(EvalDetection(predictions=file, data=str(data))).results
+    for name in NUMBERS:
+        assert trained[name] == again.results[name] == from_file[name]
+    best = str(Path(settings.out) / "checkpoints" / "best.ckpt")
+    assert evaluate_detection(EvalDetection(checkpoint=best, data=str(data), workers=0)).results["AP"] == trained["AP"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"accumulate": 2, "optimizer": "adamw"}])
+def test_a_resumed_run_equals_the_unbroken_one(shapes, quick, tmp_path, changes: dict) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    settings = quick(data, epochs=4, augment="ssd", out=str(tmp_path / "whole"), **changes)
+    train_detection(settings)
+    stopped = replace(settings, out=str(tmp_path / "parts"))
+    with pytest.raises(KeyboardInterrupt):
+        train_with_a_stop(stopped, after=2)
+    train_detection(replace(stopped, resume=stopped.out))
+    whole, parts = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "parts"))
+    assert whole["global_step"] == parts["global_step"] > 0
+    for part in ("state_dict", "averaged"):
+        for name, value in whole.get(part, {}).items():
+            assert torch.equal(value, parts[part][name]), name
+    rows = [read_rows(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows[0]] == [
+        {k: v for k, v in row.items() if k != "seconds"} for row in rows[1]
+    ]
+
+
+def train_with_a_stop(settings: TrainDetection, after: int) -> None:
+    """Ends the training behind the checkpoint of epoch `after`, as a kill would."""
+    from densenets.training.task import DetectionTask
+
+    class Stopping(DetectionTask):
+        def on_train_epoch_start(self) -> None:
+            if self.current_epoch == after:
+                raise KeyboardInterrupt
+
+    import densenets.run.training as module
+
+    original, module.DetectionTask = module.DetectionTask, Stopping  # type: ignore[misc]
+    try:
+        train_detection(settings)
+    except SystemExit:  # how Lightning ends on an interrupt
+        raise KeyboardInterrupt from None
+    finally:
+        module.DetectionTask = original  # type: ignore[misc]
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_last_good_checkpoint(shapes, quick) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    explodes = {"schedule": "step", "milestones": [0.5], "gamma": 1e30, "warmup": 0}
+    settings = quick(data, epochs=4, **explodes)
+    with pytest.raises(DivergedError) as caught:
+        train_detection(settings)
+    assert caught.value.exit_code == 3
+    assert ".png" in str(caught.value)
+    assert "loss is not finite" in str(caught.value)
+    last = read_checkpoint(Path(settings.out) / "checkpoints/last.ckpt")
+    assert last["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
+
+
+def test_unreadable_pictures_are_skipped_in_training_and_refused_in_evaluation(shapes, quick) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    broken = data / "train" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    settings = quick(data, epochs=1)
+    train_detection(settings)
+    lines = (Path(settings.out) / "skipped.jsonl").read_text().splitlines()
+    assert len(lines) >= 1
+    assert "3.png" in lines[0]
+    with pytest.raises(InputError, match=r"3\.png"):
+        evaluate_detection(EvalDetection(checkpoint=settings.out, data=str(data), split="train", workers=0))
+
+
+def test_prediction_in_file_px(shapes, quick, tmp_path) -> None:
+    data = shapes(train=range(4), val=range(4))
+    settings = quick(data, ssd=FAST, **LEARN)
+    train_detection(settings)
+    big = Image.open(data / "val" / "0.png").resize((512, 256))
+    (tmp_path / "pictures").mkdir()
+    big.save(tmp_path / "pictures" / "big.png")
+    predict(Predict(settings.out, [str(tmp_path / "pictures")], out=str(tmp_path / "p"), threshold=0.4))
+    found = json.loads((tmp_path / "p" / "detections.json").read_text())["images"][0]
+    truth = json.loads((data / "annotations/instances_val.json").read_text())["annotations"]
+    wanted = [np.array(a["bbox"]) * [4, 2, 4, 2] for a in truth if a["image_id"] == 100]
+    assert len(found["detections"]) >= len(wanted)
+    for x, y, width, height in wanted:
+        box = np.array([x, y, x + width, y + height])
+        assert min(np.abs(np.array(d["box"]) - box).max() for d in found["detections"]) < 30
+    assert Image.open(tmp_path / "p" / "big.png").size == (512, 256)
+
+
+def test_freezing_by_flag(shapes, quick) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    settings = quick(data, epochs=1, freeze_stages=3, freeze_norm=True, lr=0.1)
+    from densenets.build import build_model
+
+    torch.manual_seed(0)
+    train_detection(settings)
+    state = read_checkpoint(Path(settings.out) / "checkpoints/last.ckpt")["state_dict"]
+    fresh = build_model("v3-small", "ssdlite", 3, size=96, width=0.5).backbone.state_dict()
+    still = [n for n in fresh if n.endswith("running_mean") and torch.equal(state[f"model.backbone.{n}"], fresh[n])]
+    assert len(still) == sum(name.endswith("running_mean") for name in fresh)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+def test_other_optimizers_schedules_and_clipping_run(shapes, quick, name: str) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    settings = quick(data, epochs=1, optimizer=name, schedule="step", clip=1.0, ema=0.99, accumulate=2, lr=0.001)
+    assert train_detection(settings).results["AP"] is not None
+
+
+def test_a_used_folder_is_not_overwritten(shapes, quick) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    settings = quick(data, epochs=1)
+    train_detection(settings)
+    with pytest.raises(InputError, match="holds a run already"):
+        train_detection(settings)
