@@ -3,18 +3,20 @@
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from densenets.backbones import BACKBONES, build_backbone
-from densenets.backbones.base import Backbone
 from densenets.backbones.weights import load_named, load_weights, read_state
 from densenets.config import SSDOptions
 from densenets.errors import InputError, printable
 from densenets.heads import HEADS
 from densenets.heads import torchvision as tv
+
+if TYPE_CHECKING:
+    from densenets.heads.ssd import SSD  # the heads are imported when one is chosen
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def build_model(
     scale_last: bool = True,
     weights: str | Path | None = None,
     ssd: SSDOptions | None = None,
-) -> nn.Module:
+) -> "SSD":
     """A detector (see `contract.Detector`) of any backbone and any head.
 
     Args:
@@ -89,7 +91,7 @@ def build_model(
     if weights is not None:
         load_weights(net, Path(weights))
     net.keep(head_class.taps)
-    model: nn.Module = head_class(net, num_classes, canvas_of(size), width, options)
+    model: SSD = head_class(net, num_classes, canvas_of(size), width, options)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -103,7 +105,7 @@ def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
     return (sides[0], sides[-1])
 
 
-def build_from(description: ModelDescription) -> nn.Module:
+def build_from(description: ModelDescription) -> "SSD":
     """The model a description tells of, with fresh weights."""
     return build_model(
         description.backbone,
@@ -138,7 +140,7 @@ def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
         raise InputError(f"{printable(source)}: the weights do not fit: {printable(lines[-1][:300])}") from fault
 
 
-def load_torchvision(path: str | Path) -> nn.Module:
+def load_torchvision(path: str | Path) -> "SSD":
     """torchvision's ssdlite320_mobilenet_v3_large from its state_dict: same boxes, scores and labels (less 1).
 
     torchvision numbers background 0; here labels start with the first class. Raises InputError.
@@ -156,8 +158,7 @@ def load_torchvision(path: str | Path) -> nn.Module:
         reduced_tail=tv.has_reduced_tail(backbone),
         ssd=options,
     )
-    net = cast(Backbone, model.backbone)
-    load_named(net, backbone, path)
-    own = {f"backbone.{name}": value for name, value in net.state_dict().items()}
+    load_named(model.backbone, backbone, path)
+    own = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
     load_state(model, own | head, str(path))
     return model

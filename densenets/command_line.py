@@ -8,6 +8,7 @@ error is one line that lists the choices.
 import difflib
 import json
 import re
+from argparse import HelpFormatter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -30,8 +31,8 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise InputError(_one_line(message, [*self._option_string_actions]))
 
-    def format_help(self) -> str:
-        hyphens = re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), super().format_help())
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
+        hyphens = re.sub(r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), super().format_help(formatter))
         plain = hyphens.replace(", --size+ SIZE", "")
         return re.sub(r"usage:.*?\n\n", f"usage: {self.prog} [--config NAME] [--FLAG VALUE ...]\n\n", plain, flags=re.S)
 
@@ -60,7 +61,7 @@ def _build(settings: type[Settings], chosen: Namespace) -> Settings:
     values = {f.name: chosen[f.name] for f in fields(settings)}  # type: ignore[arg-type]
     for name, value in values.items():
         if is_dataclass(hints[name]):
-            values[name] = value if is_dataclass(value) else _build(hints[name], value)  # type: ignore[arg-type]
+            values[name] = value if is_dataclass(value) else _build(hints[name], value)
     return settings(**values)
 
 

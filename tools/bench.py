@@ -28,6 +28,7 @@ from torch import Tensor
 
 from densenets.build import load_torchvision
 from densenets.contract import Boxes
+from densenets.heads.ssd import SSD
 
 SIZE, BATCH, OBJECTS = 320, 16, 8
 Action = Callable[[], object]
@@ -69,7 +70,7 @@ def row(what: str, theirs: float, ours: float, unit: str = "ms", scale: float = 
     return f"| {what} | {theirs * scale:.1f} {unit} | {ours * scale:.1f} {unit} | {theirs / ours:.2f} |"
 
 
-def models() -> tuple[torch.nn.Module, torch.nn.Module]:
+def models() -> tuple[torch.nn.Module, SSD]:
     """torchvision's SSDLite as it comes, and ours with the same weights; BatchNorm has seen data."""
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
@@ -112,7 +113,7 @@ def training_steps(compiled: bool) -> list[Action]:
     ]
     if compiled:
         third = models()[1].train()
-        third.raw = torch.compile(third.raw)  # type: ignore[assignment]
+        third.raw = torch.compile(third.raw)  # type: ignore[method-assign]
         steps.append(training_step(third, lambda: third.losses(moved, for_ours)))
     return steps
 
@@ -120,7 +121,7 @@ def training_steps(compiled: bool) -> list[Action]:
 def training_rows(rounds: int, compiled: bool) -> list[str]:
     what = f"training step, SSDLite-V3-large {SIZE} px, batch {BATCH}"
     medians = take_turns(rounds, *training_steps(compiled))
-    rows = [row(what, *medians[:2])]
+    rows = [row(what, medians[0], medians[1])]
     return [*rows, row(f"{what}, --compile", medians[0], medians[2])] if compiled else rows
 
 
@@ -135,7 +136,7 @@ def inference_rows(rounds: int) -> list[str]:
     share = whole[2] / whole[1]
     what = f"one image, tensor to boxes (NMS over {ours.options.candidates} candidates)"
     return [
-        row(what, *whole[:2]),
+        row(what, whole[0], whole[1]),
         f"| of that, ours after the network: {share:.0%} of the whole | | {whole[2] * 1e3:.1f} ms | |",
     ]
 
@@ -178,7 +179,7 @@ def theirs_load(files: list[Path], recipe: str) -> None:
     for file in files:
         image = Image.open(file).convert("RGB")
         boxes = torch.from_numpy(some_boxes(*image.size))
-        boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=image.size[::-1])  # type: ignore[call-overload]
+        boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=image.size[::-1])
         transform(image, {"boxes": boxes, "labels": torch.zeros(OBJECTS, dtype=torch.int64)})
 
 

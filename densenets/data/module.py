@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.loops.progress import _ProcessedTracker as ProcessedTracker
 from torch.utils.data import DataLoader
 
 from densenets.data.dataset import DetectionDataset, DetectionSplit, collate
@@ -66,7 +67,10 @@ class DetectionDataModule(L.LightningDataModule):
 
         `processed`, not `current_epoch`: of a resumed run that one is still an epoch behind at this moment.
         """
-        return lambda: self.trainer.fit_loop.epoch_progress.current.processed * batches() if self.trainer else 0
+        if self.trainer is None:
+            return lambda: 0
+        loop = self.trainer.fit_loop
+        return lambda: cast(ProcessedTracker, loop.epoch_progress.current).processed * batches()
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -60,8 +60,7 @@ class SSD(nn.Module):
         scales = options.scales or box.scales_of(maps)
         if len(scales) != maps + 1:
             raise InputError(f"ssd.scales: {len(scales)} values given, one for each of {maps} maps and one more wanted")
-        ratios = options.aspect_ratios
-        each = ratios if ratios and isinstance(ratios[0], Sequence) else [ratios] * maps
+        each = _each_map(options.aspect_ratios, maps)
         if len(each) != maps:
             raise InputError(f"ssd.aspect_ratios: {len(each)} lists given, one for each of {maps} maps wanted")
         if min([*scales, *(ratio for row in each for ratio in row)]) <= 0:
@@ -166,6 +165,12 @@ class SSDLite(SSD):
 
     lite = True
     default_kernel = 3
+
+
+def _each_map(ratios: list[float] | list[list[float]], maps: int) -> list[list[float]]:
+    """One list of ratios a map."""
+    lists = [row for row in ratios if isinstance(row, list)]
+    return lists or [[float(ratio) for ratio in ratios if not isinstance(ratio, list)]] * maps
 
 
 def grids_of(canvas: tuple[int, int], strides: Sequence[int], extras: int) -> list[tuple[int, int]]:

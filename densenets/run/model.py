@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from densenets.build import ModelDescription, build_from, load_state, read_description
+from densenets.heads.ssd import SSD
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import read_checkpoint
 
 PREFIX = "model."  # of the model's weights inside the Lightning module
 
 
-def load(path: str) -> tuple[nn.Module, ModelDescription]:
+def load(path: str) -> tuple[SSD, ModelDescription]:
     """The model of a run folder or checkpoint in evaluation mode, averaged weights where it has them.
 
     Raises InputError for whatever is not such a checkpoint; runs nothing that the file contains.

@@ -42,7 +42,9 @@ def predict(settings: Predict) -> Outcome:
     for file in track(files, "predicting", console=Console(stderr=True), transient=True):
         image = read_image(file)
         boxes = detect(model, image, device, settings.threshold, file)
-        drawn = draw.draw_boxes(image, *(part.numpy() for part in boxes[:3]), description.classes)  # type: ignore[union-attr]
+        assert boxes.scores is not None
+        in_file, labels, scores = boxes.boxes.numpy(), boxes.labels.numpy(), boxes.scores.numpy()
+        drawn = draw.draw_boxes(image, in_file, labels, scores, description.classes)
         Image.fromarray(drawn).save(out / names[file])
         found.append(_plain(file, image, boxes, description))
     results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "produced_by": provenance()}

@@ -57,7 +57,7 @@ def train_detection(settings: TrainDetection) -> Outcome:
     make_folder(folder)
     write_config(folder, settings)
     if settings.compile:
-        model.raw = torch.compile(model.raw)  # type: ignore[assignment]
+        model.raw = torch.compile(model.raw)  # type: ignore[method-assign]
     data = DetectionDataModule(
         train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
     )
