@@ -77,7 +77,7 @@ def build_model(
     if head not in HEADS:
         raise InputError(f"head: {printable(head)}: expected one of {', '.join(HEADS)}")
     module, _, name = HEADS[head].partition(":")
-    head_class = getattr(import_module(module), name)
+    head_class: "type[SSD]" = getattr(import_module(module), name)
     options = ssd or SSDOptions()
     net = build_backbone(
         backbone,
@@ -90,6 +90,8 @@ def build_model(
     )
     if weights is not None:
         load_weights(net, Path(weights))
+    else:
+        head_class.initialise(net)
     net.keep(head_class.taps)
     model: SSD = head_class(net, num_classes, canvas_of(size), width, options)
     return model.to(memory_format=torch.channels_last)
