@@ -54,15 +54,15 @@ class Plan:
     def keep(self, thing: Thing | None, smallest: float) -> bool:
         """Keep it if it is in the picture, large enough, on free ground and neither hidden nor hiding another.
 
-        smallest: of the longer side, once the picture is stretched to 192 x 192.
+        smallest: side of a square as large as it, once the picture is stretched to 192 x 192.
         """
         if thing is None or thing.depth < 2.2:
             return False
         inside = self._inside(thing.span)
         whole = _area(thing.span)
         height, width = self.size
-        side = max((inside[2] - inside[0]) * 192 / width, (inside[3] - inside[1]) * 192 / height)
-        if _area(inside) < 0.55 * whole or side < smallest or side > 165:
+        side = 192 * math.sqrt(_area(inside) / (width * height))
+        if _area(inside) < 0.55 * whole or side < smallest or side > 145:
             return False
         for other in self.things:
             if _area(_overlap(thing.ground, other.ground)) > 0:
@@ -86,15 +86,15 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, 
 
 
 def draw_plan(rng: np.random.Generator, street: Street, camera: Camera, size: tuple[int, int]) -> Plan:
-    """5 % of the streets stay empty; the others get 2 to 8 things, each kind with its own odds."""
+    """5 % of the streets stay empty; the others are to get 3 to 9 things, each kind with its own odds."""
     plan = Plan(street, camera, size)
     if rng.random() < 0.05:
         return plan
-    wanted = int(rng.integers(2, 9))
+    wanted = int(rng.integers(3, 10))
     bounds = np.cumsum([weight for weight, _, _ in LOTS])
     for _ in range(wanted):
         _, lot, tries = LOTS[int(np.searchsorted(bounds, rng.random() * bounds[-1]))]
-        attempt, smallest = lot(rng), 11.0 if rng.random() < 0.18 else 18.0
+        attempt, smallest = lot(rng), 14.0 if rng.random() < 0.28 else 29.0
         for _ in range(tries):
             if plan.keep(attempt(rng, street, camera), smallest):
                 break
@@ -143,13 +143,13 @@ def _lane(rng: np.random.Generator, street: Street, z: float, wide: float) -> tu
 
 def _car(rng: np.random.Generator) -> Try:
     vehicle = vehicles.draw_car(rng)
-    near, far = (4.8, 11) if rng.random() < 0.6 else (8, 24)
+    near, far = (5.0, 10) if rng.random() < 0.6 else (8, 22)
     return lambda rng, street, camera: _vehicle(vehicle, CAR, *_lane(rng, street, rng.uniform(near, far), 1.8), camera)
 
 
 def _bus(rng: np.random.Generator) -> Try:
     vehicle = vehicles.draw_bus(rng)
-    return lambda rng, street, camera: _vehicle(vehicle, BUS, *_lane(rng, street, rng.uniform(10, 25), 2.5), camera)
+    return lambda rng, street, camera: _vehicle(vehicle, BUS, *_lane(rng, street, rng.uniform(11, 21), 2.5), camera)
 
 
 def _walk(rng: np.random.Generator, street: Street, far: float) -> tuple[float, float]:
@@ -167,9 +167,9 @@ def _person(rng: np.random.Generator) -> Try:
     person = people.draw_person(rng)
 
     def attempt(rng: np.random.Generator, street: Street, camera: Camera) -> Thing:
-        x, z = _walk(rng, street, 13)
+        x, z = _walk(rng, street, 12)
         paint = lambda canvas, regions: people.paint_person(canvas, person, x, z, regions[0])  # noqa: E731
-        span = _upright(camera, x, z, 0.27, 0.0, person.height)
+        span = _upright(camera, x, z, 0.32, 0.0, person.height)
         return Thing((PERSON,), paint, _square(x, z, 0.24), person.height, camera.depth(x, z), span)
 
     return attempt
@@ -183,7 +183,7 @@ def _crowd(rng: np.random.Generator) -> Try:
     members.sort(key=lambda member: -member[2])
 
     def attempt(rng: np.random.Generator, street: Street, camera: Camera) -> Thing:
-        x, z = _walk(rng, street, 15)[0], rng.uniform(12, 19)
+        x, z = _walk(rng, street, 12)[0], rng.uniform(10, 16)
 
         def paint(canvas: Canvas, regions: list[int]) -> None:
             for person, dx, dz in members:
@@ -203,10 +203,10 @@ def _bicycle(rng: np.random.Generator) -> Try:
 
     def attempt(rng: np.random.Generator, street: Street, camera: Camera) -> Thing:
         if ridden:
-            x, z = rng.uniform(-street.half, street.half) * 0.9, rng.uniform(5, 13)
+            x, z = rng.uniform(-street.half, street.half) * 0.9, rng.uniform(4.5, 9.5)
         else:
             side = -1 if rng.random() < 0.5 else 1
-            x, z = side * rng.uniform(street.half + 0.6, street.wall(side) - 0.4), rng.uniform(4, 10)
+            x, z = side * rng.uniform(street.half + 0.6, street.wall(side) - 0.4), rng.uniform(4, 9)
 
         def paint(canvas: Canvas, regions: list[int]) -> None:
             people.paint_bicycle(canvas, bike, x, z, regions[0])
@@ -240,7 +240,7 @@ def _light(rng: np.random.Generator) -> Try:
     signal = signs.draw_signal(rng)
 
     def attempt(rng: np.random.Generator, street: Street, camera: Camera) -> Thing:
-        z = street.zebra - rng.uniform(0.5, 2.5) if street.zebra and rng.random() < 0.7 else rng.uniform(5, 14)
+        z = street.zebra - rng.uniform(0.5, 2.5) if street.zebra and rng.random() < 0.7 else rng.uniform(5, 13)
         x, z, side = _kerb(rng, street, z)
         paint = lambda canvas, regions: signs.paint_signal(canvas, signal, x, z, side, regions[0])  # noqa: E731
         span = _upright(camera, x - side * signal.reach, z, *signs.signal_extent(signal))
@@ -250,11 +250,11 @@ def _light(rng: np.random.Generator) -> Try:
 
 
 LOTS: tuple[tuple[float, Lot, int], ...] = (
-    (0.29, _car, 8),
-    (0.12, _bus, 10),
-    (0.21, _person, 8),
-    (0.15, _bicycle, 8),
-    (0.12, _sign, 10),
-    (0.11, _light, 10),
-    (0.03, _crowd, 8),
+    (0.26, _car, 12),
+    (0.11, _bus, 12),
+    (0.20, _person, 14),
+    (0.14, _bicycle, 12),
+    (0.14, _sign, 14),
+    (0.13, _light, 14),
+    (0.03, _crowd, 10),
 )

@@ -112,7 +112,7 @@ def draw_person(rng: np.random.Generator) -> Person:
         rng.uniform(0.3, 0.95) if rng.random() < 0.35 else 0.0,
         rng.random() < 0.4,
         pick(TOPS) * 0.8 if rng.random() < 0.4 else None,
-        rng.uniform(0.9, 1.2),
+        rng.uniform(1.0, 1.35),
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def paint_person(canvas: Canvas, person: Person, x: float, z: float, region: int
 
 
 def _paint_side(figure: Figure, p: Person) -> None:
-    swing, shoe, wide = 0.34 * p.stride, rgb(40, 36, 34), p.stout
+    swing, shoe, wide = 0.40 * p.stride, rgb(40, 36, 34), p.stout
     far, near = p.legs * 0.78, p.legs
     for leg, colour, sign in ((-swing, far, -1), (swing, near, 1)):
         ankle = (leg, 0.09 + 0.10 * max(0.0, -leg * 1.2))

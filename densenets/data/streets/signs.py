@@ -87,7 +87,7 @@ def draw_sign(rng: np.random.Generator) -> Sign:
     names = tuple(KINDS)
     count = 2 if rng.random() < 0.12 else 1
     kinds = tuple(names[int(rng.integers(len(names)))] for _ in range(count))
-    radius = rng.uniform(0.40, 0.58)
+    radius = rng.uniform(0.46, 0.64)
     return Sign(kinds, radius, rng.uniform(2.3, 2.9) + radius * (count - 1), rng.uniform(0.72, 1.0))
 
 
@@ -124,12 +124,12 @@ def draw_signal(rng: np.random.Generator) -> Signal:
     lit = ((0,), (0,), (2,), (2,), (1,), (0, 1))[int(rng.integers(6))]
     high = rng.random() < 0.3
     base, reach = (rng.uniform(3.6, 4.3), rng.uniform(1.5, 3.2)) if high else (rng.uniform(2.0, 2.6), 0.0)
-    return Signal(lit, rng.uniform(1.15, 1.5), base, reach, rng.uniform(0.75, 1.0), rng.random() < 0.5)
+    return Signal(lit, rng.uniform(1.3, 1.75), base, reach, rng.uniform(0.8, 1.0), rng.random() < 0.7)
 
 
 def signal_extent(signal: Signal) -> tuple[float, float, float]:
     """Half the width, the lower and the upper edge of the housing, in metres."""
-    return signal.size * 0.21, signal.base, signal.base + signal.size
+    return signal.size * 0.26, signal.base, signal.base + signal.size
 
 
 def paint_signal(canvas: Canvas, signal: Signal, x: float, z: float, side: int, region: int) -> None:
@@ -141,7 +141,7 @@ def paint_signal(canvas: Canvas, signal: Signal, x: float, z: float, side: int, 
         pole.fill(_bar(-side * signal.reach / 2, top - 0.1, signal.reach / 2 + 0.1, 0.055), grey)
     pole.done()
     box, middle = Figure(canvas, x, z, region), (-side * signal.reach, signal.base + signal.size / 2)
-    wide, tall = signal.size * 0.19 * signal.turn, signal.size / 2
+    wide, tall = signal.size * 0.23 * signal.turn, signal.size / 2
     if signal.back:
         box.fill(_bar(*middle, wide * 1.32, tall * 1.07), rgb(230, 230, 226))
         box.fill(_bar(*middle, wide * 1.18, tall * 1.03), rgb(34, 36, 38))

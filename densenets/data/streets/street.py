@@ -119,6 +119,6 @@ def draw_camera(rng: np.random.Generator, street: Street, height: int, width: in
         side = -1 if rng.random() < 0.5 else 1
         x, eye = side * (street.wall(side) - rng.uniform(0.9, 1.5)), rng.uniform(1.5, 1.75)
     yaw = rng.normal(0.0, 0.09) - 0.24 * x / street.wall(1) * (where >= 0.85)
-    focal = max(width, 1.3 * height) * rng.uniform(0.74, 1.0)
+    focal = max(width, 1.3 * height) * rng.uniform(0.95, 1.25)
     shift = -focal * math.tan(yaw) * rng.uniform(0.0, 0.3)
     return Camera(focal, width * rng.uniform(0.46, 0.54) + shift, height * rng.uniform(0.40, 0.54), x, eye, yaw)
