@@ -144,20 +144,20 @@ def select_per_class(scores: Tensor, candidates: int) -> tuple[Tensor, Tensor, T
 
 
 def suppress(
-    boxes: Tensor, labels: Tensor, scores: Tensor, threshold: float, iou_limit: float, keep: int
+    boxes: Tensor, labels: Tensor, scores: Tensor, threshold: float, iou_limit: float, keep: int, reach: float
 ) -> Detections:
     """One greedy NMS over all classes of each image; (N, k, 4), (N, k), (N, k) candidates -> the `keep` best.
 
-    Candidates at or below the score `threshold`, or without an area, leave with score 0. Classes are kept apart by
-    moving each to a place of its own.
+    Candidates at or below the score `threshold`, or without an area, leave with score 0; a score that is NaN stays NaN,
+    to be seen. Classes are kept apart by moving each to a place of its own; no box is beyond `reach` px.
     """
     valid = (scores > threshold) & (area(boxes) > 0)
-    step = boxes.amax().detach() + 1
+    step = reach + 1
     apart = boxes + ((labels + 1) * step).unsqueeze(-1)
     # Everything invalid becomes one and the same box far from all others: the first of them removes the rest in one
     # pass, which keeps the shape fixed without paying for the filling.
     apart = torch.where(valid.unsqueeze(-1), apart, apart.new_tensor([-2.0, -2.0, -1.0, -1.0]))
-    scores = torch.where(valid, scores, torch.zeros_like(scores))
+    scores = torch.where(valid | scores.isnan(), scores, torch.zeros_like(scores))
     kept = torch.stack([_kept(b, s, iou_limit) for b, s in zip(apart.unbind(0), scores.unbind(0), strict=True)])
     best, index = (scores * kept).topk(min(keep, scores.shape[1]), dim=1)
     boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))

@@ -77,7 +77,7 @@ def build_model(
     if head not in HEADS:
         raise InputError(f"head: {printable(head)}: expected one of {', '.join(HEADS)}")
     module, _, name = HEADS[head].partition(":")
-    head_class: "type[SSD]" = getattr(import_module(module), name)
+    head_class: type[SSD] = getattr(import_module(module), name)
     options = ssd or SSDOptions()
     net = build_backbone(
         backbone,
@@ -139,7 +139,8 @@ def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as fault:
         lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-        raise InputError(f"{printable(source)}: the weights do not fit: {printable(lines[-1][:300])}") from fault
+        reason = lines[min(1, len(lines) - 1)]  # torch puts a headline before its list
+        raise InputError(f"{printable(source)}: the weights do not fit: {printable(reason[:300])}") from fault
 
 
 def load_torchvision(path: str | Path) -> "SSD":

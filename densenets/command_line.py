@@ -22,7 +22,6 @@ from densenets.errors import InputError, printable
 Settings = TypeVar("Settings")
 PACKAGE = Path(__file__).resolve().parent
 CONFIG_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed; in a checkout
-NAMES_DATA = ("--config=", "--data=", "--train_annotations=")
 
 
 class Parser(ArgumentParser):
@@ -40,14 +39,14 @@ class Parser(ArgumentParser):
 def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_config: str | None = None) -> Settings:
     """The settings that `argv` asks for. Raises InputError; --help and --print-config end the program.
 
-    default_config: name of the configuration that holds where neither --config nor --data says otherwise.
+    default_config: name of the configuration (and of its data) that holds where no flag names another.
     """
     kinds = dict(_kinds(settings))
     words = _normalise(argv, kinds)
     resumed = next((word.partition("=")[2] for word in words if word.startswith("--resume=")), None)
     if resumed is not None:
         words[:0] = _config_of_run(Path(resumed))
-    elif default_config and not any(word.startswith(NAMES_DATA) for word in words):
+    elif default_config and not any(_names_data(word, default_config) for word in words):
         words.insert(0, f"--config={find_config(default_config)}")
     parser = Parser(prog=prog, description=(settings.__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--config", action="config", help="YAML file, or the name of one that comes with densenets")
@@ -80,6 +79,11 @@ def _config_of_run(resumed: Path) -> list[str]:
     """The settings that a run was started with; flags given now still beat them."""
     places = (resumed / "config.yaml", resumed.parent.parent / "config.yaml")  # of its folder; of its checkpoint
     return [f"--config={place}" for place in places if place.is_file()][:1]
+
+
+def _names_data(word: str, default: str) -> bool:
+    """Whether a word says what to train by or on, other than the default scenes."""
+    return word.startswith(("--config=", "--data=", "--train_annotations=")) and word != f"--data={default}"
 
 
 def _kinds(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,20 @@
 """The settings: each field here is a YAML key, a command-line flag and a Python argument at once. Imports no torch."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from densenets.errors import InputError
+
 Anchors = Literal["tf", "torchvision"]
 Augment = Literal["none", "flip", "ssd", "ssdlite"]
+
+
+def expect(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """InputError unless `value` is a number from `low` to `high`."""
+    if not low <= value <= high or math.isinf(value):
+        wanted = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        raise InputError(f"--{name.replace('_', '-')}: {value}: expected {wanted}")
 
 
 @dataclass
@@ -48,6 +58,14 @@ class SSDOptions:
     candidates: int = 400
     nms_iou: float = 0.55
     detections: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "detections", "min_negatives"):
+            expect(f"ssd.{name}", getattr(self, name), 1)
+        for name in ("match_iou", "score_threshold", "nms_iou", "bn_momentum", "focal_alpha"):
+            expect(f"ssd.{name}", getattr(self, name), 0, 1)
+        for name in ("negative_ratio", "focal_gamma", "box_weight"):
+            expect(f"ssd.{name}", getattr(self, name), 0)
 
 
 @dataclass
@@ -137,7 +155,7 @@ class TrainDetection:
     ema: float = 0.0
     clip: float = 0.0
     accumulate: int = 1
-    precision: str = "32-true"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     devices: str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
@@ -149,6 +167,16 @@ class TrainDetection:
     out: str | None = None
     resume: str | None = None
     ssd: SSDOptions = field(default_factory=SSDOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "validate_every", "num_nodes"):
+            expect(name, getattr(self, name), 1)
+        for name in ("lr", "weight_decay", "momentum", "clip", "warmup", "gamma", "power"):
+            expect(name, getattr(self, name), 0)
+        expect("ema", self.ema, 0, 0.999999)
+        expect("freeze_stages", self.freeze_stages, 0, 5)
+        expect("seed", self.seed, 0, 2**32 - 1)
+        expect("workers", self.workers, -1, 1024)
 
 
 @dataclass
@@ -165,7 +193,7 @@ class EvalDetection:
         out: folder for results.json, predictions.json and the sheet of pictures; made where missing.
         batch_size: images a step.
         workers: processes that load pictures; -1: one a core, at most 8.
-        accelerator: Lightning's word for the kind of device.
+        accelerator: kind of device.
         score_threshold: scores at or below it are no detection; the checkpoint's own where not given.
         nms_iou: overlap at which the lesser of two detections of a class is dropped; likewise.
     """
@@ -179,9 +207,16 @@ class EvalDetection:
     out: str | None = None
     batch_size: int = 16
     workers: int = -1
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     score_threshold: float | None = None
     nms_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        expect("batch_size", self.batch_size, 1)
+        expect("workers", self.workers, -1, 1024)
+        for name in ("score_threshold", "nms_iou"):
+            if getattr(self, name) is not None:
+                expect(name, getattr(self, name), 0, 1)
 
 
 @dataclass
@@ -193,13 +228,14 @@ class Predict:
         images: pictures and folders of pictures.
         out: folder for the drawn pictures and detections.json; made where missing.
         threshold: scores below it are not drawn nor written.
-        batch_size: images a step.
-        accelerator: Lightning's word for the kind of device.
+        accelerator: kind of device.
     """
 
     checkpoint: str
     images: list[str]
     out: str = "predictions"
     threshold: float = 0.3
-    batch_size: int = 8
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        expect("threshold", self.threshold, 0, 1)

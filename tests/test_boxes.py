@@ -117,7 +117,7 @@ def test_suppression_equals_torchvisions(seed: int) -> None:
     scores = torch.rand(200, generator=generator).sort(descending=True).values
     above = scores > 0.2
     kept = batched_nms(boxes[above], scores[above], labels[above], 0.5)
-    found = box.suppress(boxes[None], labels[None], scores[None], 0.2, 0.5, 300)
+    found = box.suppress(boxes[None], labels[None], scores[None], 0.2, 0.5, 300, 100)
     count = int((found.scores > 0).sum())
     assert torch.equal(found.scores[0, :count], scores[kept])
     assert torch.equal(found.boxes[0, :count], boxes[kept])
@@ -126,5 +126,11 @@ def test_suppression_equals_torchvisions(seed: int) -> None:
 
 def test_a_detection_without_area_is_none() -> None:
     boxes = torch.tensor([[[5.0, 5, 5, 9], [1, 1, 9, 9]]])
-    found = box.suppress(boxes, torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0.9, 0.8]]), 0.1, 0.5, 2)
+    found = box.suppress(boxes, torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0.9, 0.8]]), 0.1, 0.5, 2, 10)
     assert found.scores[0].tolist() == pytest.approx([0.8, 0.0])
+
+
+def test_a_score_that_is_no_number_is_not_hidden() -> None:
+    boxes = torch.tensor([[[1.0, 1, 9, 9], [1, 1, 8, 9]]])
+    found = box.suppress(boxes, torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[torch.nan, 0.8]]), 0.1, 0.5, 2, 10)
+    assert found.scores.isnan().any()

@@ -113,8 +113,8 @@ class SSD(nn.Module):
     def initialise(part: nn.Module) -> None:
         """Every convolution normal of 0.03: the head, and a backbone that starts without weights.
 
-        TensorFlow's recipes for these detectors and torchvision's do so. In front of BatchNorm the size of a filter only
-        sets how fast it turns; from He's larger ones a short training learns several times slower (measured).
+        TensorFlow's recipes for these detectors and torchvision's do so. Before BatchNorm a filter's size only sets
+        how fast it turns; from He's larger ones a short training learns several times slower (measured).
         """
         for layer in part.modules():
             if isinstance(layer, nn.Conv2d):
@@ -164,7 +164,8 @@ class SSD(nn.Module):
         wanted = anchors.unsqueeze(-1).expand(-1, -1, 4)
         defaults = self.defaults[anchors]
         boxes = box.decode(offsets.float().gather(1, wanted), defaults, self.canvas)
-        found = box.suppress(boxes, labels, best, options.score_threshold, options.nms_iou, options.detections)
+        limits = (options.score_threshold, options.nms_iou, options.detections, max(self.canvas))
+        found = box.suppress(boxes, labels, best, *limits)
         return fill(found, options.detections)
 
 

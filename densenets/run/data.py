@@ -17,9 +17,9 @@ STREETS_SIZE = (320, 480)
 
 def open_training(settings: TrainDetection) -> tuple[DetectionSplit, DetectionSplit]:
     """The split to train on and the split to choose by, with the classes of the first."""
-    train = open_one(settings.data, settings.train_split, settings.train_annotations, settings.train_images)
     if (settings.train_annotations is None) != (settings.val_annotations is None):
         raise InputError("--train-annotations and --val-annotations go together")
+    train = open_one(settings.data, settings.train_split, settings.train_annotations, settings.train_images)
     val = open_one(settings.data, settings.val_split, settings.val_annotations, settings.val_images, train.classes)
     return train, val
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from densenets.config import EvalDetection, TrainDetection
 from densenets.data.dataset import DetectionSplit
@@ -20,6 +21,7 @@ from densenets.run.pictures import write_sheet
 from densenets.training.records import ProgressBar
 from densenets.training.task import DetectionTask
 
+CPU = torch.device("cpu")
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +39,7 @@ def _judge_file(settings: EvalDetection) -> Outcome:
     split = open_one(settings.data, settings.split, settings.annotations, settings.images)
     results = read_predictions(settings.predictions)
     metrics = evaluate(split.ground_truth(), results)
-    source = {"predictions": settings.predictions, "data": _named(settings)}
+    source = {"predictions": settings.predictions, "data": _named(settings), "produced_by": provenance(CPU)}
     return report(metrics, results, split, Path(settings.out) if settings.out else None, source)
 
 
@@ -68,6 +70,7 @@ def _judge_checkpoint(settings: EvalDetection) -> Outcome:
         "data": _named(settings),
         "batch_size": settings.batch_size,
         "seconds": round(time.monotonic() - started, 2),
+        "produced_by": provenance(trainer.strategy.root_device),
     }
     return report(metrics, results, split, Path(settings.out) if settings.out else None, source)
 
@@ -88,7 +91,7 @@ def report(
     metrics: dict[str, Any], results: list[Result], split: DetectionSplit, out: Path | None, source: dict[str, Any]
 ) -> Outcome:
     """results.json, predictions.json and the sheet in `out`; the table for the user."""
-    content = {**metrics, **source, "produced_by": provenance()}
+    content = {**metrics, **source}
     text = format_table(metrics)
     if out is None:
         return Outcome(content, text, [])

@@ -1,6 +1,7 @@
 """The run folder: its name, its files, and where each result came from."""
 
 import json
+import os
 import platform
 import sys
 from dataclasses import asdict
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from densenets import __version__
 from densenets.config import TrainDetection
 from densenets.errors import InputError, printable
 from densenets.training.durable import write_durably
 
+CHOSEN = "DENSENETS_RUN_FOLDER"
 LIBRARIES = ("torch", "torchvision", "lightning", "albumentations", "pycocotools", "pillow", "numpy")
 
 
@@ -31,7 +34,12 @@ class Outcome(NamedTuple):
 
 
 def open_run_folder(settings: TrainDetection) -> Path:
-    """The folder a new run writes to, made here; --out, or runs/NAME with a number behind it where that is taken."""
+    """The folder a new run writes to, made here; --out, or runs/NAME with a number behind it where that is taken.
+
+    The first of several processes chooses; those it starts find its choice in their environment.
+    """
+    if rank() > 0:
+        return _chosen(settings)
     if settings.out is not None:
         folder = Path(settings.out)
         if (folder / "checkpoints").exists():
@@ -41,7 +49,20 @@ def open_run_folder(settings: TrainDetection) -> Path:
     else:
         folder = _free(Path("runs") / _name(settings))
     make_folder(folder)
+    os.environ[CHOSEN] = str(folder)
     return folder
+
+
+def rank() -> int:
+    """Of this process among those of the training; 0 where there is one."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
+def _chosen(settings: TrainDetection) -> Path:
+    chosen = settings.out or os.environ.get(CHOSEN)
+    if chosen is None:
+        raise InputError("--out: needed where several processes are started from outside (torchrun, SLURM)")
+    return Path(chosen)
 
 
 def _name(settings: TrainDetection) -> str:
@@ -71,7 +92,7 @@ def make_folder(folder: Path) -> None:
 
 def write_config(folder: Path, settings: TrainDetection) -> None:
     """config.yaml: every setting as it was used; `--config` and `--resume` read it back."""
-    text = yaml.safe_dump({**asdict(settings), "out": str(folder), "resume": None}, sort_keys=False)
+    text = yaml.safe_dump({**asdict(settings), "out": None, "resume": None}, sort_keys=False)
     write_durably(folder / "config.yaml", lambda handle: handle.write(text.encode()))
 
 
@@ -80,7 +101,7 @@ def write_json(path: Path, content: Any) -> None:
     write_durably(path, lambda handle: handle.write(text.encode()))
 
 
-def provenance() -> dict[str, Any]:
+def provenance(device: torch.device) -> dict[str, Any]:
     """The command, the versions and the machine behind a result."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -90,7 +111,7 @@ def provenance() -> dict[str, Any]:
         "decoder": "pillow",
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
 
 

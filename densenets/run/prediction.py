@@ -47,7 +47,7 @@ def predict(settings: Predict) -> Outcome:
         drawn = draw.draw_boxes(image, in_file, labels, scores, description.classes)
         Image.fromarray(drawn).save(out / names[file])
         found.append(_plain(file, image, boxes, description))
-    results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "produced_by": provenance()}
+    results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "produced_by": provenance(device)}
     write_json(out / "detections.json", results)
     count = sum(len(image["detections"]) for image in found)
     shown = [out / names[file] for file in files[:FILES_SHOWN]]

@@ -2,25 +2,26 @@
 
 import logging
 import math
-import time
 from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from densenets import draw
-from densenets.build import ModelDescription, build_model, canvas_of, load_state
+from densenets.build import ModelDescription, build_model, canvas_of, load_state, read_description
 from densenets.config import TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.module import DetectionDataModule
 from densenets.errors import InputError, printable
+from densenets.heads.ssd import SSD
 from densenets.metrics.judge import CocoJudge
 from densenets.run.data import open_training
 from densenets.run.evaluation import judge_with, report
-from densenets.run.folder import Outcome, find_checkpoint, make_folder, open_run_folder, write_config
+from densenets.run.folder import Outcome, find_checkpoint, make_folder, open_run_folder, provenance, rank, write_config
 from densenets.run.model import describe, judged_state
 from densenets.training.durable import DurableCheckpointIO, read_checkpoint
 from densenets.training.recipe import EMA
@@ -32,59 +33,67 @@ log = logging.getLogger(__name__)
 
 def train_detection(settings: TrainDetection) -> Outcome:
     """Train, judge the best checkpoint, and leave everything in the run folder."""
-    _check(settings)
+    canvas_of(settings.size)
+    _bare_trainer(settings)
+    checkpoint = _last_checkpoint(settings)
     L.seed_everything(settings.seed, verbose=False)
     train, val = open_training(settings)
     description = _describe(settings, train)
+    if checkpoint is not None:
+        _check_fits(checkpoint, description)
+    model = _build(settings, description, from_checkpoint=checkpoint is not None)
+    if rank() == 0:
+        log.info(describe(description, model))
+        log.info("%d images to train on, %d to choose by, classes: %s", len(train), len(val), _names(train))
+    folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
+    make_folder(folder)
+    write_config(folder, settings)
+    return _train(settings, model, description, train, val, folder, checkpoint)
+
+
+def _train(
+    settings: TrainDetection,
+    model: SSD,
+    description: ModelDescription,
+    train: DetectionSplit,
+    val: DetectionSplit,
+    folder: Path,
+    checkpoint: Path | None,
+) -> Outcome:
+    data = DetectionDataModule(
+        train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
+    )
+    records = Records(folder)
+    trainer = build_trainer(settings, folder, records)
+    if len(val) < trainer.world_size:
+        raise InputError(f"{len(val)} images to choose by for {trainer.world_size} processes: each needs one at least")
+    judge = CocoJudge(val.ground_truth(), val.category_ids)
+    steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
+    task = DetectionTask(model, settings, judge, description.plain(), steps)
+    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        log.info("trained for %s; judging the best checkpoint", clock(records.seconds))
+    return _finish(trainer, task, judge, data, folder, description, records.seconds)
+
+
+def _build(settings: TrainDetection, description: ModelDescription, from_checkpoint: bool) -> SSD:
     model = build_model(
         settings.backbone,
         settings.head,
-        len(train.classes),
+        len(description.classes),
         size=description.canvas,
         width=settings.width,
         padding=settings.padding,
         normalize=settings.normalize,
         reduced_tail=settings.reduced_tail,
         scale_last=settings.scale_last,
-        weights=settings.weights,
+        weights=None if from_checkpoint else settings.weights,
         ssd=settings.ssd,
     )
     model.backbone.freeze(settings.freeze_stages, settings.freeze_norm)
-    log.info(describe(description, model))
-    log.info("%d images to train on, %d to choose by, classes: %s", len(train.files), len(val.files), _names(train))
-    checkpoint = _last_checkpoint(settings)
-    folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
-    make_folder(folder)
-    write_config(folder, settings)
     if settings.compile:
         model.raw = torch.compile(model.raw)  # type: ignore[method-assign]
-    data = DetectionDataModule(
-        train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
-    )
-    trainer = build_trainer(settings, folder)
-    judge = CocoJudge(val.ground_truth(), val.category_ids)
-    steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
-    task = DetectionTask(model, settings, judge, description.plain(), steps)
-    started = time.monotonic()
-    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.monotonic() - started
-    log.info("trained for %s; judging the best checkpoint", clock(seconds))
-    return _finish(trainer, task, judge, data, folder, description, seconds)
-
-
-def _check(settings: TrainDetection) -> None:
-    """What can be told to be wrong before anything is loaded."""
-    for name in ("epochs", "batch_size", "accumulate", "validate_every", "num_nodes"):
-        if getattr(settings, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')}: {getattr(settings, name)}: expected 1 or more")
-    for name in ("lr", "weight_decay", "momentum", "ema", "clip", "warmup"):
-        if not 0 <= getattr(settings, name) < float("inf"):
-            raise InputError(f"--{name.replace('_', '-')}: {getattr(settings, name)}: expected 0 or more")
-    if settings.ema >= 1:
-        raise InputError(f"--ema: {settings.ema}: expected a decay below 1, such as 0.999")
-    if not 0 <= settings.freeze_stages <= 5:
-        raise InputError(f"--freeze-stages: {settings.freeze_stages}: expected 0 to 5")
-    canvas_of(settings.size)
+    return model
 
 
 def _describe(settings: TrainDetection, train: DetectionSplit) -> ModelDescription:
@@ -110,19 +119,51 @@ def _names(split: DetectionSplit) -> str:
 
 
 def _last_checkpoint(settings: TrainDetection) -> Path | None:
-    """The checkpoint to go on from: a file as given, or the last one of a run folder."""
+    """The checkpoint to go on from: a run folder's last one, or one named inside of its checkpoints/."""
     if settings.resume is None:
         return None
     last = Path(settings.resume) / "checkpoints" / "last.ckpt"
-    return last if last.is_file() else find_checkpoint(settings.resume)
+    found = last if last.is_file() else find_checkpoint(settings.resume)
+    if found.parent.name != "checkpoints":
+        raise InputError(f"--resume: {printable(found)}: expected a run folder or a file of its checkpoints folder")
+    if settings.out is not None and Path(settings.out).resolve() != found.parent.parent.resolve():
+        raise InputError(f"--out: {printable(settings.out)}: a resumed run stays in its folder")
+    return found
 
 
-def build_trainer(settings: TrainDetection, folder: Path) -> L.Trainer:
+def _check_fits(checkpoint: Path, description: ModelDescription) -> None:
+    """InputError naming the settings in which a checkpoint's model is another one."""
+    saved = read_description(read_checkpoint(checkpoint).get("densenets"), str(checkpoint)).plain()
+    other = [key for key, value in description.plain().items() if key != "weights" and saved[key] != value]
+    if other:
+        raise InputError(f"--resume: {printable(checkpoint)}: was made with another {', '.join(other)}")
+
+
+def _bare_trainer(settings: TrainDetection) -> None:
+    """Whether Lightning takes what was asked of it, before anything is loaded."""
+    try:
+        L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as fault:
+        reason = str(fault).strip().splitlines()[0]
+        raise InputError(f"--devices, --accelerator, --strategy, --precision: {printable(reason)}") from fault
+
+
+def build_trainer(settings: TrainDetection, folder: Path, records: Records) -> L.Trainer:
     """Lightning's trainer for a recipe, with everything it writes inside the run folder."""
     checkpoints = folder / "checkpoints"
     callbacks: list[Callback] = [EMA(settings.ema)] if settings.ema else []
     callbacks += [
-        Records(folder),
+        records,
         ProgressBar(),
         ModelCheckpoint(checkpoints, "best", monitor="AP", mode="max", enable_version_counter=False),
         ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
@@ -132,7 +173,7 @@ def build_trainer(settings: TrainDetection, folder: Path) -> L.Trainer:
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
-        precision=settings.precision,  # type: ignore[arg-type]
+        precision=settings.precision,
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip or None,
@@ -168,6 +209,7 @@ def _finish(
         "seed": task.recipe.seed,
         "epochs": trainer.current_epoch,
         "seconds": round(seconds, 2),
+        "produced_by": provenance(trainer.strategy.root_device),
     }
     if not trainer.is_global_zero:
         return Outcome(metrics, "", [])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from densenets.errors import InputError, printable
+from densenets.errors import DivergedError, InputError, printable
 
 _UMASK = os.umask(0)  # reading it means setting it
 os.umask(_UMASK)
@@ -18,6 +18,10 @@ class DurableCheckpointIO(CheckpointIO):
     """Lightning writes into $TMPDIR and moves: a copy, not a rename, where that is another file system."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        parts = [checkpoint.get(part, {}) for part in ("state_dict", "averaged")]
+        bad = [name for part in parts for name, value in part.items() if not sound(value)]
+        if bad:
+            raise DivergedError(f"{printable(path)}: not saved: {len(bad)} weights are not finite, the first {bad[0]}")
         write_durably(Path(path), lambda handle: torch.save(checkpoint, handle))
 
     def load_checkpoint(
@@ -27,6 +31,10 @@ class DurableCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def sound(value: torch.Tensor) -> bool:
+    return not value.is_floating_point() or bool(value.isfinite().all())
 
 
 def write_durably(path: Path, write: Any) -> None:

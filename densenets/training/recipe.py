@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from densenets.config import TrainDetection
@@ -92,7 +93,7 @@ class EMA(L.Callback):
             self.averaged[name].copy_(state[name])
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.averaged:
+        if trainer.state.fn == TrainerFn.FITTING:  # a validation of its own judges the weights it was given
             self.trained = _copy(pl_module.state_dict())
             pl_module.load_state_dict(self.averaged)
 

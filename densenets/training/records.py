@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch.distributed as dist
 from lightning.pytorch.callbacks import RichProgressBar
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,18 @@ class Records(L.Callback):
         self.rows = [row for row in read_rows(self.path) if row["epoch"] < trainer.current_epoch]
         self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
 
+    @property
+    def seconds(self) -> float:
+        """Of training, those before a resume included."""
+        return float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Runs after the validation of the epoch, so that its numbers stand in the same row."""
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
         row["seconds"] = round(self.seconds_before + time.monotonic() - self.started, 2)
         judged = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        skipped = _of_all_processes(getattr(pl_module, "skipped", []))
         for name, value in sorted(trainer.callback_metrics.items()):
             old = not judged and name.startswith("A")  # of an earlier epoch
             if not name.endswith(("_step", "_epoch")) and not old and math.isfinite(float(value)):
@@ -55,7 +62,7 @@ class Records(L.Callback):
         self.rows.append(row)
         if trainer.is_global_zero:
             write_rows(self.path, self.rows)
-            self._write_skipped(getattr(pl_module, "skipped", []))
+            self._write_skipped(skipped)
             log.info(self._line(trainer, row))
 
     def _line(self, trainer: L.Trainer, row: dict[str, Any]) -> str:
@@ -71,7 +78,17 @@ class Records(L.Callback):
         log.warning("skipped %d unreadable pictures this epoch; list: %s", len(lines), self.skipped_path)
         with self.skipped_path.open("a") as handle:
             handle.writelines(json.dumps({"error": line}) + "\n" for line in lines)
-        lines.clear()
+
+
+def _of_all_processes(lines: list[str]) -> list[str]:
+    """The lines of every process, taken out of their lists."""
+    own = lines[:]
+    lines.clear()
+    if not (dist.is_available() and dist.is_initialized()):
+        return own
+    parts: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, own)
+    return [line for part in parts for line in part]
 
 
 def clock(seconds: float) -> str:

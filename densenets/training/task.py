@@ -50,6 +50,10 @@ class DetectionTask(L.LightningModule):
     def detector(self) -> Detector:
         return cast(Detector, self.model)
 
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1  # the last epoch is always judged
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.skipped.extend(batch.skipped)
         losses = self.detector.losses(to_unit(batch.images), batch.targets)

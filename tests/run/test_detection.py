@@ -10,6 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
+from densenets.build import build_model
 from densenets.config import EvalDetection, Predict, SSDOptions, TrainDetection
 from densenets.errors import DivergedError, InputError
 from densenets.metrics.coco_map import NUMBERS
@@ -57,9 +58,10 @@ def test_the_focal_loss_learns_too(shapes, quick) -> None:
     assert outcome.results["AP50"] > 0.99
 
 
-def test_a_predictions_file_gives_the_numbers_of_its_checkpoint(shapes, quick, tmp_path) -> None:
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "epochs": 5, "schedule": "constant", "lr": 0.1}])
+def test_a_predictions_file_gives_the_numbers_of_its_checkpoint(shapes, quick, tmp_path, changes: dict) -> None:
     data = shapes(train=range(8), val=range(8, 12))
-    settings = quick(data)
+    settings = quick(data, **changes)
     trained = train_detection(settings).results
     again = evaluate_detection(
         EvalDetection(checkpoint=settings.out, data=str(data), out=str(tmp_path / "e"), workers=0)
@@ -159,22 +161,44 @@ def test_prediction_in_file_px(shapes, quick, tmp_path) -> None:
 
 def test_freezing_by_flag(shapes, quick) -> None:
     data = shapes(train=range(8), val=range(8, 10))
-    settings = quick(data, epochs=1, freeze_stages=3, freeze_norm=True, lr=0.1)
-    from densenets.build import build_model
-
-    torch.manual_seed(0)
+    settings = quick(data, epochs=1, freeze_stages=3, freeze_norm=True, lr=0.1, seed=0)
     train_detection(settings)
     state = read_checkpoint(Path(settings.out) / "checkpoints/last.ckpt")["state_dict"]
-    fresh = build_model("v3-small", "ssdlite", 3, size=96, width=0.5).backbone.state_dict()
-    still = [n for n in fresh if n.endswith("running_mean") and torch.equal(state[f"model.backbone.{n}"], fresh[n])]
-    assert len(still) == sum(name.endswith("running_mean") for name in fresh)
+    torch.manual_seed(0)
+    model = build_model("v3-small", "ssdlite", 3, size=96, width=0.5)
+    fresh = model.backbone.state_dict()
+    still = {name for name, value in fresh.items() if torch.equal(state[f"model.backbone.{name}"], value)}
+    assert {name for name in fresh if name.endswith(("running_mean", "running_var"))} <= still
+    stages = [int(name.split(".")[1]) for name in fresh.keys() - still if name.startswith("blocks.")]
+    assert min(stages) == 3  # blocks 0 to 2 of V3-small end at stride 8
+    assert "stem.conv.weight" in still
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
-def test_other_optimizers_schedules_and_clipping_run(shapes, quick, name: str) -> None:
+def test_clipping_limits_the_step(shapes, quick, tmp_path) -> None:
+    """Plain SGD for one step: the weights move by the learning rate times the clipped gradient, in norm."""
+    data = shapes(train=range(4), val=range(4, 6))
+    plain = {"epochs": 1, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0, "schedule": "constant", "lr": 0.1}
+    moved = {}
+    for clip in (0.0, 0.01):
+        settings = quick(data, **plain, clip=clip, out=str(tmp_path / f"clip{clip}"))
+        train_detection(settings)
+        state = read_checkpoint(Path(settings.out) / "checkpoints/last.ckpt")["state_dict"]
+        torch.manual_seed(0)
+        fresh = build_model("v3-small", "ssdlite", 3, size=96, width=0.5)
+        parts = [(state[f"model.{n}"] - p).detach().flatten() for n, p in fresh.named_parameters()]
+        moved[clip] = torch.cat(parts).norm().item()
+    assert moved[0.01] == pytest.approx(0.1 * 0.01, rel=0.01)
+    assert moved[0.0] > 10 * moved[0.01]
+
+
+def test_rmsprop_with_bf16_accumulation_and_ema_learns(shapes, quick) -> None:
     data = shapes(train=range(8), val=range(8, 10))
-    settings = quick(data, epochs=1, optimizer=name, schedule="step", clip=1.0, ema=0.99, accumulate=2, lr=0.001)
-    assert train_detection(settings).results["AP"] is not None
+    changes = {"optimizer": "rmsprop", "precision": "bf16-mixed", "accumulate": 2, "ema": 0.9, "lr": 0.01, "size": 160}
+    settings = quick(data, epochs=6, validate_every=6, **changes)
+    train_detection(settings)
+    rows = read_rows(Path(settings.out) / "metrics.csv")
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert rows[-1]["step"] == 6  # two batches an epoch, added up for one step
 
 
 def test_a_used_folder_is_not_overwritten(shapes, quick) -> None:
@@ -183,3 +207,38 @@ def test_a_used_folder_is_not_overwritten(shapes, quick) -> None:
     train_detection(settings)
     with pytest.raises(InputError, match="holds a run already"):
         train_detection(settings)
+
+
+def test_the_last_epoch_is_always_judged(shapes, quick) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    settings = quick(data, epochs=3, validate_every=2)
+    train_detection(settings)
+    assert ["AP" in row for row in read_rows(Path(settings.out) / "metrics.csv")] == [False, True, True]
+
+
+def test_weights_that_are_not_finite_are_never_saved(shapes, quick) -> None:
+    """The last step of an epoch that nobody judges explodes; the loss before it was fine."""
+    data = shapes(train=range(8), val=range(8, 10))
+    explodes = {"schedule": "step", "milestones": [0.8], "gamma": 1e36, "warmup": 0}
+    settings = quick(data, epochs=3, validate_every=2, **explodes)
+    with pytest.raises(DivergedError):
+        train_detection(settings)
+    last = read_checkpoint(Path(settings.out) / "checkpoints/last.ckpt")
+    assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
+
+
+def test_a_resume_that_does_not_fit_changes_nothing(shapes, quick, tmp_path) -> None:
+    data = shapes(train=range(8), val=range(8, 10))
+    settings = quick(data, epochs=1)
+    train_detection(settings)
+    config = Path(settings.out) / "config.yaml"
+    before = config.read_bytes()
+    with pytest.raises(InputError, match="another width"):
+        train_detection(replace(settings, resume=settings.out, width=1.0))
+    assert config.read_bytes() == before
+    stray = tmp_path / "w.ckpt"
+    stray.write_bytes((Path(settings.out) / "checkpoints/last.ckpt").read_bytes())
+    with pytest.raises(InputError, match="expected a run folder"):
+        train_detection(replace(settings, resume=str(stray)))
+    with pytest.raises(InputError, match="stays in its folder"):
+        train_detection(replace(settings, resume=settings.out, out=str(tmp_path / "elsewhere")))

@@ -1,12 +1,14 @@
 """Optimiser groups, schedules and the averaged weights."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from densenets.config import TrainDetection
 from densenets.layers import InvertedResidual
-from densenets.training.recipe import build_optimizer, learning_rate, parameter_groups
+from densenets.training.recipe import EMA, build_optimizer, learning_rate, parameter_groups
 
 
 def net() -> nn.Module:
@@ -67,3 +69,17 @@ def test_the_learning_rate_reaches_the_optimizer() -> None:
     optimizer.step()
     schedule.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25)
+
+
+def test_the_average_by_hand() -> None:
+    """Weights 1 to n = 1, 2 updates: decay min(0.9, 1/10) and min(0.9, 2/11)."""
+    average = EMA(0.9)
+    average.averaged = {"w": torch.tensor([0.0]), "n": torch.tensor(0)}
+    trainer, module = SimpleNamespace(global_step=0), SimpleNamespace()
+    for step, value in ((1, 1.0), (1, 100.0), (2, 2.0)):  # the second call is within one accumulation: no update
+        trainer.global_step = step
+        module.state_dict = lambda value=value, step=step: {"w": torch.tensor([value]), "n": torch.tensor(step)}
+        average.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
+    first = 0.9 * 1.0
+    assert average.averaged["w"].item() == pytest.approx(first * 2 / 11 + 2.0 * 9 / 11)
+    assert average.averaged["n"] == 2
