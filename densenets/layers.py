@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 ActivationName = Literal["relu6", "relu", "hswish"]
 PaddingRule = Literal["torch", "tf"]
+Stride = int | tuple[int, int]  # down and across, where they differ
 Part = Literal["expand", "depthwise", "out"]
 
 
@@ -38,10 +39,10 @@ class SameConv2d(nn.Conv2d):
 
 
 def convolution(
-    in_channels: int, out_channels: int, kernel: int, stride: int, dilation: int, groups: int, padding: PaddingRule
+    in_channels: int, out_channels: int, kernel: int, stride: Stride, dilation: int, groups: int, padding: PaddingRule
 ) -> nn.Conv2d:
     """Without bias. At stride 1 the two rules agree, so that only a strided one ever needs `SameConv2d`."""
-    kind: type[nn.Conv2d] = SameConv2d if padding == "tf" and stride > 1 else nn.Conv2d
+    kind: type[nn.Conv2d] = SameConv2d if padding == "tf" and stride not in (1, (1, 1)) else nn.Conv2d
     around = 0 if kind is SameConv2d else (kernel - 1) // 2 * dilation
     return kind(in_channels, out_channels, kernel, stride, around, dilation, groups, bias=False)
 
@@ -75,7 +76,7 @@ class ConvNormAct(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel: int = 1,
-        stride: int = 1,
+        stride: Stride = 1,
         *,
         dilation: int = 1,
         groups: int = 1,

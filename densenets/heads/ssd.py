@@ -12,7 +12,7 @@ from densenets.config import SSDOptions
 from densenets.contract import Boxes, Detections
 from densenets.errors import InputError
 from densenets.heads.ssd_loss import box_loss, focal_loss, match_targets, softmax_loss
-from densenets.layers import ConvNormAct
+from densenets.layers import ConvNormAct, Stride
 
 EXTRA_DEPTHS = (512, 256, 256, 128)  # one map each, every one half the size of the map before
 MIN_DEPTH = 16
@@ -48,8 +48,8 @@ class SSD(nn.Module):
         shapes = self._shapes(len(channels))
         self.register_buffer("defaults", box.default_boxes(canvas, grids, shapes), persistent=False)
         inner = [max(MIN_DEPTH, int(depth * width) // 2) for depth in EXTRA_DEPTHS]
-        triples = zip(channels[1:], inner, depths, strict=False)
-        self.extras = nn.ModuleList(self._extra(*depth_triple) for depth_triple in triples)
+        rows = zip(channels[1:], inner, depths, map(stride_of, grids[1:]), strict=False)
+        self.extras = nn.ModuleList(self._extra(*row) for row in rows)
         outputs = num_classes + (options.loss == "softmax")
         self.class_predictors = self._predictors(channels, [len(shape) * outputs for shape in shapes])
         self.box_predictors = self._predictors(channels, [len(shape) * 4 for shape in shapes])
@@ -69,11 +69,11 @@ class SSD(nn.Module):
         # torchvision limits the sides of a default box to the canvas, TensorFlow does not.
         return [shape.clamp(max=1) for shape in shapes] if options.anchors == "torchvision" else shapes
 
-    def _extra(self, before: int, inner: int, depth: int) -> nn.Sequential:
+    def _extra(self, before: int, inner: int, depth: int, stride: tuple[int, int]) -> nn.Sequential:
         """From the depth before to `depth` at half the size."""
         if not self.lite:
-            return nn.Sequential(self._conv(before, inner), self._conv(inner, depth, kernel=3, stride=2))
-        narrow = self._conv(inner, inner, kernel=3, stride=2, groups=inner)
+            return nn.Sequential(self._conv(before, inner), self._conv(inner, depth, kernel=3, stride=stride))
+        narrow = self._conv(inner, inner, kernel=3, stride=stride, groups=inner)
         return nn.Sequential(self._conv(before, inner), narrow, self._conv(inner, depth))
 
     def _predictors(self, channels: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList:
@@ -86,7 +86,7 @@ class SSD(nn.Module):
         depthwise = self._conv(channels, channels, kernel=kernel, groups=channels)
         return nn.Sequential(depthwise, nn.Conv2d(channels, outputs, 1))
 
-    def _conv(self, before: int, after: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> ConvNormAct:
+    def _conv(self, before: int, after: int, kernel: int = 1, stride: Stride = 1, groups: int = 1) -> ConvNormAct:
         return ConvNormAct(
             before,
             after,
@@ -190,6 +190,14 @@ def grids_of(canvas: tuple[int, int], strides: Sequence[int], extras: int) -> li
         rows, columns = grids[-1]
         grids.append((-(-rows // 2), -(-columns // 2)))
     return grids
+
+
+def stride_of(grid: tuple[int, int]) -> tuple[int, int]:
+    """2 along each axis that is longer than one cell. Along the others 1 gives the same map, and the gradient too.
+
+    (With 2, torch 2.15's bfloat16 convolution on CPUs reads beyond a map of width 1: gradients of random memory.)
+    """
+    return 1 + (grid[0] > 1), 1 + (grid[1] > 1)
 
 
 def fill(found: Detections, count: int) -> Detections:
