@@ -155,10 +155,14 @@ class SSD(nn.Module):
         """(N, 3, H, W) in [0, 1] -> the `options.detections` best, see `Detections`."""
         return self.decode(*self.raw(images))
 
+    def decode_scores(self, logits: Tensor) -> Tensor:
+        """(N, A, outputs) logits -> (N, A, C) scores in [0, 1], in float32."""
+        logits = logits.float()
+        return logits.softmax(dim=-1)[..., 1:] if self.options.loss == "softmax" else logits.sigmoid()
+
     def decode(self, logits: Tensor, offsets: Tensor) -> Detections:
         """Raw outputs -> detections: scores, the best candidates, their boxes, NMS. In float32 whatever comes in."""
-        options, logits = self.options, logits.float()
-        scores = logits.softmax(dim=-1)[..., 1:] if options.loss == "softmax" else logits.sigmoid()
+        options, scores = self.options, self.decode_scores(logits)
         select = box.select_global if options.top_k == "global" else box.select_per_class
         best, anchors, labels = select(scores, options.candidates)
         wanted = anchors.unsqueeze(-1).expand(-1, -1, 4)
