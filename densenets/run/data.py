@@ -1,5 +1,7 @@
 """Which splits a command means."""
 
+import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
 from densenets.errors import InputError
 
+log = logging.getLogger(__name__)
 STREETS = {"train": 1200, "val": 150, "test": 150}
 STREETS_SIZE = (320, 480)
 
@@ -32,27 +35,31 @@ def open_one(
         raise InputError("an annotation file and its folder of images go together")
     if annotations is not None and images is not None:
         return load_coco(Path(annotations), Path(images), classes)
-    root = streets_folder() if data == "streets" and not Path(data).is_dir() else Path(data)
-    return open_split(root, split, classes)
+    return open_split(streets_folder() if data == "streets" else data, split, classes)
 
 
 def streets_folder() -> Path:
-    """The default scenes, drawn at first use into the user's cache (DENSENETS_CACHE names another place)."""
+    """The default scenes, drawn at first use into the user's cache (DENSENETS_CACHE names another place).
+
+    The folder's name holds the version of the drawing: another version never changes pictures that are in use.
+    """
+    from densenets.data.streets.files import VERSION, write_streets
+
     height, width = STREETS_SIZE
-    folder = _cache() / f"streets-{width}x{height}"
-    from densenets.data.synthetic import write_streets
+    name = f"streets-{VERSION}-{width}x{height}"
+    for place in _caches():
+        try:
+            return write_streets(place / name, images=STREETS, size=STREETS_SIZE)
+        except InputError as fault:
+            log.info("%s; trying another place", fault)
+    raise InputError("the street scenes can be written to no place; name one with DENSENETS_CACHE")
 
-    return write_streets(folder, images=STREETS, size=STREETS_SIZE)
 
-
-def _cache() -> Path:
-    named = os.environ.get("DENSENETS_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(named) if named else Path(base) / "densenets"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        if named:
-            raise InputError(f"DENSENETS_CACHE: {folder}: cannot be made") from None
-        folder = Path(tempfile.gettempdir()) / "densenets"  # a home that is read-only or missing
-    return folder
+def _caches() -> list[Path]:
+    """Where the scenes may be: the place that was named, else the user's cache, else a temporary one."""
+    if named := os.environ.get("DENSENETS_CACHE"):
+        return [Path(named)]
+    places = [Path(tempfile.gettempdir()) / f"densenets-{os.getuid() if hasattr(os, 'getuid') else 'user'}"]
+    with contextlib.suppress(RuntimeError):  # of a home that nobody knows
+        places.insert(0, Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densenets")
+    return places

@@ -1,5 +1,6 @@
 """Judging: a checkpoint or a predictions file against a split."""
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -36,11 +37,23 @@ def evaluate_detection(settings: EvalDetection) -> Outcome:
 
 def _judge_file(settings: EvalDetection) -> Outcome:
     assert settings.predictions is not None
-    split = open_one(settings.data, settings.split, settings.annotations, settings.images)
+    classes = _classes_of(Path(settings.predictions))
+    split = open_one(settings.data, settings.split, settings.annotations, settings.images, classes)
     results = read_predictions(settings.predictions)
     metrics = evaluate(split.ground_truth(), results)
     source = {"predictions": settings.predictions, "data": _named(settings), "produced_by": provenance(CPU)}
     return report(metrics, results, split, Path(settings.out) if settings.out else None, source)
+
+
+def _classes_of(predictions: Path) -> list[str] | None:
+    """The classes of the model behind a predictions file, where results.json stands beside it as we write it.
+
+    Where a data set's own files give no category ids (VOC), they follow from the model's classes.
+    """
+    try:
+        return [str(name) for name in json.loads((predictions.parent / "results.json").read_text())["model"]["classes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _judge_checkpoint(settings: EvalDetection) -> Outcome:
@@ -91,7 +104,8 @@ def report(
     metrics: dict[str, Any], results: list[Result], split: DetectionSplit, out: Path | None, source: dict[str, Any]
 ) -> Outcome:
     """results.json, predictions.json and the sheet in `out`; the table for the user."""
-    content = {**metrics, **source}
+    left_out = {"partial": True, "skipped": split.skipped} if split.skipped else {}
+    content = {**metrics, **left_out, **source}
     text = format_table(metrics)
     if out is None:
         return Outcome(content, text, [])

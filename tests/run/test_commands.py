@@ -158,6 +158,37 @@ def test_the_readme_has_commands() -> None:
     assert len(readme_commands()) >= 8
 
 
+@pytest.mark.slow
+def test_the_tour_of_the_readme_runs_as_written(tmp_path) -> None:
+    """In order, in an empty folder; one epoch in place of many, and real data where it says COCO, VOC and photos."""
+    real = os.environ.get("DENSENETS_REAL_DATA")
+    if not real:
+        pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
+    places = {"COCO": f"{real}/coco_mini", "VOC": f"{real}/bccd", "photos/": f"{real}/coco_mini/val2017"}
+    places["mobilenet_v2.pth"] = f"{real}/weights/mobilenet_v2_1.0_imagenet_torchvision.pth"
+    for command in readme_commands():
+        words = [places.get(word, word) for word in shlex.split(command)]
+        if words[0] == "tools/bench.py" or real in command:
+            continue
+        short = ["--epochs", "1"] if "train" in words[0] and "--print-config" not in words else []
+        short += ["--devices", "1", "--batch-size", "8"] if "--devices" in words else []
+        words = ["densenets/cli.py", *words[1:]] if words[0] == "densenets" else words
+        done = run(*words, *short, cwd=tmp_path, timeout=900)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+        assert done.stdout
+
+
+def test_a_diverged_training_ends_with_3(shapes, tmp_path, monkeypatch, capsys) -> None:
+    data = str(shapes(train=range(8), val=range(8, 10)))
+    monkeypatch.chdir(tmp_path)
+    explodes = ["--lr", "1e30", "--warmup", "0", "--epochs", "3"]
+    assert main(["train-det", *SMALL, "--data", data, *explodes]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "loss is not finite" in printed.err
+    assert ".png" in printed.err
+
+
 def test_help_answers_within_a_second() -> None:
     import time
 
