@@ -253,8 +253,8 @@ def _objects(
     _refuse_twice(ids.tolist(), "id", where, "D20")
     rows = _positions(objects, "image_id", place_of, where)
     labels = _positions(objects, "category_id", label_of, where)
-    boxes, empty = _boxes(objects, sizes[rows], path, where)
-    read = Objects(rows, boxes, labels, _crowd(objects, where), _areas(objects, where), ids)
+    boxes, xywh, empty = _boxes(objects, sizes[rows], path, where)
+    read = Objects(rows, boxes, xywh, labels, _crowd(objects, where), _areas(objects, where), ids)
     return read.without(empty, where)
 
 
@@ -268,8 +268,10 @@ def _positions(objects: list[Item], key: str, known: dict[int, int], where: Wher
     return rows
 
 
-def _boxes(objects: list[Item], sizes: np.ndarray, path: Path, where: Where) -> tuple[np.ndarray, np.ndarray]:
-    """((M, 4) x0 y0 x1 y1, (M,) bool: no area)."""
+def _boxes(
+    objects: list[Item], sizes: np.ndarray, path: Path, where: Where
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """((M, 4) x0 y0 x1 y1 cut at the image's edges, (M, 4) x y width height as written, (M,) bool: no area)."""
     lists = _column(objects, "bbox", {list}, "a list of 4 numbers", where)
     flat = list(chain.from_iterable(lists))
     if not set(map(len, lists)) <= {4} or not set(map(type, flat)) <= {int, float}:
@@ -283,7 +285,7 @@ def _boxes(objects: list[Item], sizes: np.ndarray, path: Path, where: Where) -> 
         raise InputError(f"{where(index)}: bbox {show(lists[index])} has {fault}{_hint(xywh, sizes)}")
     if report.clipped:
         logger.info("%s: cut %d boxes at the edge of their image [D11]", printable(path), report.clipped)
-    return report.boxes, report.empty
+    return report.boxes, xywh, report.empty
 
 
 def _hint(xywh: np.ndarray, sizes: np.ndarray) -> str:

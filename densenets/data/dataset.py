@@ -45,6 +45,7 @@ class DetectionSplit:
     sizes: np.ndarray  # (N, 2) int64, height and width
     first: np.ndarray  # (N + 1,) int64
     boxes: np.ndarray  # (M, 4) float64, x0 y0 x1 y1 in file px, inside the image, never empty
+    xywh: np.ndarray  # (M, 4) float64, x y width height as the file has them: what a prediction is judged by
     labels: np.ndarray  # (M,) int64 in 0..C-1
     crowd: np.ndarray  # (M,) bool: a region where a detection is neither right nor wrong
     area: np.ndarray  # (M,) float64, file px; the mask's where the file has one
@@ -82,10 +83,10 @@ class DetectionSplit:
         return ImageInfo(int(self.image_ids[index]), str(self.files[index]), height, width, scale)
 
     def ground_truth(self) -> dict[str, list[dict[str, Any]]]:
-        """The split in COCO's form, for pycocotools: the file's own image and category ids, annotations from 1."""
-        xywh = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1)
+        """The split in COCO's form, for pycocotools: the file's own boxes and image and category ids; annotations
+        count from 1."""
         owners = np.repeat(self.image_ids, np.diff(self.first))
-        columns = (owners, self.category_ids[self.labels], xywh, self.crowd.astype(int), self.area)
+        columns = (owners, self.category_ids[self.labels], self.xywh, self.crowd.astype(int), self.area)
         keys = ("image_id", "category_id", "bbox", "iscrowd", "area")
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return {
@@ -108,6 +109,7 @@ class Objects(NamedTuple):
 
     rows: np.ndarray
     boxes: np.ndarray
+    xywh: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
     area: np.ndarray

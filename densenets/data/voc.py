@@ -165,9 +165,10 @@ def _objects(records: list[Record], classes: tuple[str, ...]) -> tuple[Objects, 
         raise InputError(f"{_where(*places[index])}: box {written[index].tolist()} has {fault}")
     if report.clipped:
         logger.info("%s: cut %d boxes at the edge of their image [D11]", records[0].path.parent, report.clipped)
-    area = (report.boxes[:, 2:] - report.boxes[:, :2]).prod(axis=1)
+    xywh = np.concatenate([written[:, :2], written[:, 2:] - written[:, :2]], axis=1)
     crowd = np.array([mark for record in records for mark in record.difficult], dtype=bool)
-    read = Objects(rows, report.boxes, _labels(places, classes), crowd, area, np.arange(1, len(rows) + 1))
+    ids = np.arange(1, len(rows) + 1)
+    read = Objects(rows, report.boxes, xywh, _labels(places, classes), crowd, xywh[:, 2:].prod(axis=1), ids)
     return read.without(report.empty, lambda index: _where(*places[index]))
 
 

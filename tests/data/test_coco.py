@@ -56,6 +56,15 @@ def test_ground_truth_is_what_pycocotools_reads(coco: Write, document: Document,
     json.dumps(judged.dataset)
 
 
+def test_ground_truth_is_the_file_s_own_to_the_bit(coco: Write, document: Document) -> None:
+    written = [[0.1, 0.2, 0.7, 0.1], [-0.5, 70.3, 101.1, 10.4]]  # 0.1 + 0.7 - 0.1 is not 0.7; the other is cut
+    document["annotations"][1]["bbox"] = written[1]
+    document["annotations"][2]["bbox"] = written[0]
+    split = open_split(coco(document), "train")
+    assert split.boxes[0].tolist() == [0, 70.3, 100, 80]
+    assert [a["bbox"] for a in split.ground_truth()["annotations"]] == [written[1], [10, 20, 30.5, 40], written[0]]
+
+
 def test_sparse_ids_come_back_exactly(coco: Write, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for trial in range(20):
@@ -367,6 +376,9 @@ def test_real_coco(real_data: Path, caplog: Any) -> None:
                 x, y, width, height = item["bbox"]
                 np.testing.assert_allclose(box, [x, y, x + width, y + height], atol=1e-9)
                 assert (area, split.category_ids[label]) == (item["area"], item["category_id"])
+            truth = split.ground_truth()["annotations"]
+            for number, judged in zip(split.annotation_ids.tolist(), truth, strict=True):
+                assert judged["bbox"] == written[number]["bbox"]
     assert not caplog.records
 
 
@@ -391,5 +403,5 @@ def test_a_large_file_is_read_fast_and_kept_small(tmp_path: Path, coco: Write) -
     assert time.perf_counter() - start < 3  # 0.15 s here; the real train2017 (43 times this) takes 7 s
     assert len(split.boxes) == count
     arrays = [value for value in vars(split).values() if isinstance(value, np.ndarray)]
-    assert len(arrays) == 10
+    assert len(arrays) == 11
     assert all(array.dtype != object for array in arrays)

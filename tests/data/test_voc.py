@@ -73,6 +73,13 @@ def test_what_is_read(root: Path, caplog: Any) -> None:
     }  # fmt: skip
 
 
+def test_a_box_cut_at_the_edge_is_judged_as_written(voc: Write) -> None:
+    split = open_split(voc({"x": annotation(item("a", -0.5, 2, 100.5, 80))}, {"train": "x"}), "train")
+    assert split.boxes.tolist() == [[0, 2, 100, 80]]
+    (judged,) = split.ground_truth()["annotations"]
+    assert (judged["bbox"], judged["area"]) == ([-0.5, 2, 101, 78], 101 * 78)
+
+
 def test_classes_come_from_train(root: Path) -> None:
     split = open_split(root, "val")
     assert (split.classes, split.image_ids.tolist(), len(split.boxes)) == (("cat", "dog"), [2], 0)
