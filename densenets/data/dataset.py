@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from densenets.contract import Batch, Boxes, ImageInfo
-from densenets.data.decode import read_image
+from densenets.data.decode import PictureError, read_image
 from densenets.data.sampling import keyed_hash
 from densenets.errors import InputError, printable
 
@@ -187,7 +187,8 @@ class DetectionDataset(torch.utils.data.Dataset[Sample]):
     """Samples by (epoch, index): what is drawn depends on (seed, epoch, image id), never on worker or process.
 
     canvas: (H, W). substitute: in training another picture takes the place of one that cannot be read and the fault
-    travels along in `skipped`; in evaluation (False) the fault is raised.
+    travels along in `skipped`; in evaluation (False) the fault is raised. A picture of another size than stated is a
+    fault of the annotations, which is always raised.
     """
 
     def __init__(
@@ -225,7 +226,7 @@ class DetectionDataset(torch.utils.data.Dataset[Sample]):
                 try:
                     pixels = read_image(str(self.split.files[index]), self.split.sizes[index])
                     return index, pixels, tuple(faults.values())
-                except InputError as fault:
+                except PictureError as fault:
                     if not self.substitute:
                         raise
                     faults[index] = str(fault)

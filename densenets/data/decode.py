@@ -43,13 +43,22 @@ GUESSES = (  # how a file begins, in lower case, and what it then is
 _warned: set[str] = set()  # the first picture that was warned of
 
 
+class PictureError(InputError):
+    """A picture that cannot be read or used, whatever is said of it; in training another may stand in for it."""
+
+
 def read_image(path: str | os.PathLike[str], size: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """(H, W, 3) uint8 RGB.
 
     size: the (height, width) that the annotations state. A picture with an EXIF orientation is turned where that makes
-    it this size; where both ways do, or nothing is stated, it is turned.
+    it this size; where both ways do, or nothing is stated, it is turned. Raises PictureError; InputError where the
+    picture is sound, but of another size than stated.
     """
-    return decode_image(read_bytes(Path(path)), printable(path), size)
+    try:
+        data = read_bytes(Path(path))
+    except InputError as error:
+        raise PictureError(str(error)) from error
+    return decode_image(data, printable(path), size)
 
 
 def decode_image(data: bytes, name: str, size: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -64,24 +73,24 @@ def decode_image(data: bytes, name: str, size: Sequence[int] | np.ndarray | None
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not a picture: {_guess(data)} [D03]") from error
+        raise PictureError(f"{name}: not a picture: {_guess(data)} [D03]") from error
     except Image.DecompressionBombError as error:
-        raise InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} million pixels [D25]") from error
+        raise PictureError(f"{name}: more than {MAX_PIXELS // 1_000_000} million pixels [D25]") from error
     except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
-        raise InputError(f"{name}: cut short or damaged: {reason(error)} [D01]") from error
+        raise PictureError(f"{name}: cut short or damaged: {reason(error)} [D01]") from error
 
 
 def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise InputError(f"{name}: {width}x{height} is more than {MAX_PIXELS // 1_000_000} million pixels [D25]")
+        raise PictureError(f"{name}: {width}x{height} is more than {MAX_PIXELS // 1_000_000} million pixels [D25]")
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
-        raise InputError(
+        raise PictureError(
             f"{name}: {width}x{height}: a side under {MIN_SIDE} px or an aspect over {MAX_ASPECT} cannot be used [D26]"
         )
     # A JPEG with more frames is a camera's MPO, whose first is the picture.
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{name}: an animation, not a picture [D30]")
+        raise PictureError(f"{name}: an animation, not a picture [D30]")
 
 
 def _upright(image: Image.Image, name: str, size: Sequence[int] | np.ndarray | None) -> Image.Image:
@@ -121,11 +130,11 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit gray; convert() would cut all above 255
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise InputError(f"{name}: gray levels beyond 16 bit [D06]")
+            raise PictureError(f"{name}: gray levels beyond 16 bit [D06]")
         gray = (values.astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "F":
-        raise InputError(f"{name}: floating-point pixels [D06]")
+        raise PictureError(f"{name}: floating-point pixels [D06]")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from densenets.contract import Batch
 from densenets.data import open_split
 from densenets.data.dataset import DetectionDataset, DetectionSplit, Sample, collate
+from densenets.data.decode import PictureError
 from densenets.data.sampling import EvalSampler, KeyedBatchSampler, keyed_hash
 from densenets.data.transforms import build_augmentation
 from densenets.errors import InputError
@@ -157,6 +158,25 @@ def test_evaluation_refuses_a_picture_cut_short(split: DetectionSplit) -> None:
     cut_short(split, 4)
     with pytest.raises(InputError, match=r"4\.png: cut short or damaged: .*\[D01\]"):
         dataset(split, "none", substitute=False)[0, 4]
+
+
+def test_nothing_stands_in_for_a_picture_of_another_size(split: DetectionSplit) -> None:
+    split.sizes[4] = (80, 101)
+    with pytest.raises(InputError, match=r"4\.png: the picture is 100x80, the annotations say 101x80 \[D27\]"):
+        dataset(split)[0, 4]
+
+
+def test_a_picture_that_vanished_is_stood_in_for(split: DetectionSplit) -> None:
+    Path(str(split.files[4])).unlink()
+    (line,) = dataset(split)[0, 4].skipped
+    assert "4.png: cannot be read: No such file" in line
+
+
+def test_a_worker_s_fault_is_raised_here(split: DetectionSplit) -> None:
+    cut_short(split, 4)
+    loader = DataLoader(dataset(split, "none", substitute=False), sampler=[(0, 4)], num_workers=1, collate_fn=list)
+    with pytest.raises(PictureError, match=r"4\.png: cut short or damaged: .*\[D01\]"):
+        list(loader)
 
 
 def test_nothing_to_stand_in(split: DetectionSplit) -> None:
