@@ -1,9 +1,9 @@
 """COCO's JSON form of boxes, as COCO itself, Roboflow and most tools write it."""
 
 import gc
-import glob
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,8 @@ def load_coco_root(root: Path, split: str, classes: Sequence[str] | None = None)
 
 def find_coco(root: Path, split: str) -> tuple[Path, Path]:
     """The annotation file of a split and the folder of its images."""
+    if not split:
+        raise InputError(f"{printable(root)}: the name of the split is empty")
     for folder in (split, "valid") if split == "val" else (split,):
         if (root / folder / ROBOFLOW).is_file():
             return root / folder / ROBOFLOW, root / folder
@@ -48,15 +50,16 @@ def _annotation_file(folder: Path, split: str) -> Path:
     exact = folder / f"instances_{split}.json"
     if exact.is_file():
         return exact
-    found = sorted(folder.glob(f"instances_{glob.escape(split)}*.json"))
+    dated = re.compile(rf"instances_{re.escape(split)}(?<![0-9])[0-9]+\.json")
+    found = sorted(path for path in folder.glob("instances_*.json") if dated.fullmatch(path.name))
     if len(found) == 1:
         return found[0]
     if found:
         names = printable(", ".join(path.name for path in found))
         raise InputError(f"{printable(folder)}: split {show(split)} could be any of {names}")
     raise InputError(
-        f"{printable(folder)}: no split {show(split)}; looked for {printable(exact.name)}, instances_"
-        f"{printable(split)}*.json and {printable(split)}/{ROBOFLOW}"
+        f"{printable(folder)}: no split {show(split)}; looked for {printable(exact.name)}, the same "
+        f"with a year behind {show(split)}, and {printable(split)}/{ROBOFLOW}"
     )
 
 
@@ -196,11 +199,12 @@ def _classes(
 def _without_root(categories: list[Item], objects: list[Item]) -> list[Item]:
     """Roboflow lists the data set itself as a category above all others, which no box ever has."""
     used = {number for item in objects if isinstance(number := item.get("category_id"), int)}
+    odd = lambda item: not isinstance(item.get("id"), int)  # noqa: E731  (told of when the ids are read)
     above = [item.get("supercategory") for item in categories]
     return [
         item
         for item in categories
-        if item.get("supercategory") != "none" or item.get("id") in used or item.get("name") not in above
+        if item.get("supercategory") != "none" or odd(item) or item["id"] in used or item.get("name") not in above
     ]
 
 

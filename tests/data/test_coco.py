@@ -326,6 +326,34 @@ def test_ambiguous_split_and_no_images(coco: Write, document: Document, tmp_path
         open_split(tmp_path / "other", "val")
 
 
+@pytest.mark.parametrize("split", ["t", "val20", "", "train2017_extra"])
+def test_a_part_of_a_name_is_no_split(split: str, coco: Write, document: Document) -> None:
+    root = coco(document)
+    for name in ("train2017_extra_old", "trainer", "val2017"):
+        (root / "annotations" / f"instances_{name}.json").write_text(json.dumps(document))
+    (root / "_annotations.coco.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="the split is empty" if not split else rf"no split \"{split}\"; looked for"):
+        open_split(root, split)
+    assert len(open_split(root, "train")) == 2
+
+
+def test_what_the_system_refuses_is_one_line(coco: Write, document: Document) -> None:
+    root = coco(document)
+    for place, split in ((root, "x" * 300), (root / ("y" * 300), "train")):
+        with pytest.raises(InputError, match="cannot be read: File name too long") as caught:
+            open_split(place, split)
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("number", [[1], {}, None, "0"], ids=str)
+def test_roboflow_with_an_id_that_is_no_number(number: Any, document: Document, tmp_path: Path) -> None:
+    document["categories"].insert(0, {"id": number, "name": "things", "supercategory": "none"})
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "_annotations.coco.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"categories\[0\] .*: id is .*; it must be a whole number \[D37\]"):
+        open_split(tmp_path, "train")
+
+
 def test_roboflow(document: Document, tmp_path: Path) -> None:
     for category in document["categories"]:
         category["supercategory"] = "things"
