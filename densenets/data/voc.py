@@ -3,7 +3,9 @@
 Coordinates are taken as they are written. The first VOC counted pixels from 1, but the tools that write this form
 today (CVAT, Roboflow, label converters) count from 0, and nothing in a file tells which; in an old file every box is
 1 px off.
-Objects marked `difficult` are regions to ignore, as VOC's own evaluation has it.
+Objects marked `difficult` become COCO's crowd regions. That is more lenient than VOC's own rule, which forgives
+a detection only where such an object is its best match, at an IoU of 0.5 or more: a region forgives any detection that
+lies mostly inside it, however small.
 
 The id of an image is its position, from 1, among the sorted names of all of Annotations: the same in every split, for
 as long as no file comes or goes. The id of a category is its label + 1.
@@ -38,12 +40,12 @@ class Record(NamedTuple):
 
 
 def load_voc_root(root: Path, split: str, classes: Sequence[str] | None = None) -> DetectionSplit:
-    """The split of a folder in VOC's layout. Without `classes` they are the sorted names of the objects of the split
-    "train", or of all splits where there is none."""
+    """The split of a folder in VOC's layout. Without `classes` they are the sorted names of the objects of this split
+    and of "train", or of all of Annotations where there is no "train"."""
     names = split_names(root, split)
     records = read_records(root, names)
     if classes is None:
-        classes = _classes(root, split, records)
+        classes = _classes(root, names)
     numbers = {name: i for i, name in enumerate(sorted(_annotated(root)), start=1)}
     objects, skipped = _objects(records, tuple(classes))
     return DetectionSplit.build(
@@ -124,13 +126,11 @@ def _where(path: Path, index: int, name: str) -> str:
     return f"{printable(path)}: object[{index}] ({show(name)})"
 
 
-def _classes(root: Path, split: str, records: list[Record]) -> tuple[str, ...]:
-    if split != "train":
-        lists = sorted((root / "ImageSets" / "Main").glob("*.txt"))
-        stems = [path.stem for path in lists]
-        names = {name for stem in (["train"] if "train" in stems else stems) for name in split_names(root, stem)}
-        records = read_records(root, sorted(names))
-    return tuple(sorted({name for record in records for name in record.names}))
+def _classes(root: Path, names: list[str]) -> tuple[str, ...]:
+    """Without "train" no other list is asked: the devkit's lists of single classes (dog_val.txt) are no splits."""
+    has_train = (root / "ImageSets" / "Main" / "train.txt").is_file()
+    looked_at = {*names, *split_names(root, "train")} if has_train else _annotated(root)
+    return tuple(sorted({name for record in read_records(root, sorted(looked_at)) for name in record.names}))
 
 
 def _annotated(root: Path) -> set[str]:

@@ -90,6 +90,19 @@ def test_classes_come_from_train(root: Path) -> None:
     assert open_split(root, "val").classes == ("cat", "dog")
 
 
+def test_classes_without_train_are_those_of_all_annotations(voc: Write) -> None:
+    annotations = {"1": annotation(item("dog", 1, 2, 3, 4)), "2": annotation(item("cat", 1, 2, 3, 4))}
+    root = voc(annotations, {"test": "1", "dog_test": "1  1\n2 -1", "cat_test": "1 -1\n2  1"})
+    assert open_split(root, "test").classes == ("cat", "dog")
+
+
+def test_trainval_has_the_classes_of_its_own(voc: Write) -> None:
+    annotations = {"1": annotation(item("dog", 1, 2, 3, 4)), "2": annotation(item("cat", 1, 2, 3, 4))}
+    root = voc(annotations, {"train": "1", "val": "2", "trainval": "1\n2"})
+    assert open_split(root, "trainval").classes == open_split(root, "val").classes == ("cat", "dog")
+    assert open_split(root, "train").classes == ("dog",)
+
+
 FAULTS = {
     "negative": (annotation(item("a", 5, 5, 4, 9)), r"x.xml: object\[0\] \(\"a\"\): box .* negative .*D08"),
     "not finite": (annotation(item("a", 5, 5, "nan", 9)), r"object\[0\].*not a finite number.*D09"),
