@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from densenets.backbones import build_backbone
-from densenets.backbones.base import Backbone, NetOptions
+from densenets.backbones.base import NORMALIZATIONS, Backbone, NetOptions
 from densenets.backbones.classifier import ImageNetClassifier
 from densenets.backbones.mobilenet_v3 import MobileNetV3
 from densenets.backbones.naming import BACKBONE, recognise, source_names
@@ -22,6 +22,7 @@ SUFFIXES = (".pth", ".pt", ".safetensors")
 NESTS = ("state_dict", "model")
 CLASSIFIER = ("hidden.", "classifier.")
 NORMALIZATION = (f"{BACKBONE}mean", f"{BACKBONE}std")  # only our own naming has them
+ROUNDING = 1e-3  # of a mean or deviation in half precision
 COUNTER = ".num_batches_tracked"  # of BatchNorm; no net here reads it
 SHOWN = 3
 
@@ -30,8 +31,8 @@ def load_weights(module: Backbone | ImageNetClassifier, path: str | Path) -> str
     """Load a state dict into `module`; returns its naming: "torchvision", "timm" or "densenets".
 
     Every key and shape must fit. A bare backbone leaves a classifier's keys aside; a pruned net leaves those aside that
-    the full net has. BatchNorm's counters may be absent. Our own naming may stand behind "backbone."; it brings its
-    normalisation along. Raises InputError, one line, with `module` as it was.
+    the full net has. BatchNorm's counters may be absent. Our own naming may stand behind "backbone."; the
+    normalisation in it must be the net's. Raises InputError, one line, with `module` as it was.
     """
     return load_named(module, read_state(Path(path)), path)
 
@@ -44,6 +45,7 @@ def load_named(module: Backbone | ImageNetClassifier, state: Mapping[str, Tensor
         raise InputError(f"{printable(path)}: its names are not torchvision's, timm's or densenets' own: {shown}")
     try:
         fitting = _fit(state, naming, module)
+        _check_normalization(fitting, _backbone(module).options.normalize)
     except InputError as fault:
         raise InputError(f"{printable(path)}: {fault}") from None
     module.load_state_dict(module.state_dict() | fitting)
@@ -143,6 +145,19 @@ def _fit(state: Mapping[str, Tensor], naming: str, module: Backbone | ImageNetCl
     if any(wrong):
         raise InputError(f"{naming}'s naming, {_called(module)}: {wrong.line()}")
     return {name.removeprefix(BACKBONE) if bare else name: found[name].tensor for name in needed if name in found}
+
+
+def _check_normalization(fitting: Mapping[str, Tensor], wanted: str) -> None:
+    """The options say how the net scales its input, and are kept with it: no file changes that behind them."""
+    given = [fitting[name] for full in NORMALIZATION for name in (full, full.removeprefix(BACKBONE)) if name in fitting]
+
+    def fits(choice: str) -> bool:
+        pairs = zip(given, NORMALIZATIONS[choice], strict=True)
+        return all(torch.allclose(a.flatten().float(), torch.tensor(b), rtol=0, atol=ROUNDING) for a, b in pairs)
+
+    if given and not fits(wanted):
+        needed = next((f"--normalize {choice}" for choice in NORMALIZATIONS if fits(choice)), "no --normalize")
+        raise InputError(f"its mean and std are those of {needed}, the net's of --normalize {wanted}")
 
 
 def _given(state: Mapping[str, Tensor], naming: str, theirs: Mapping[str, str]) -> Iterator[Given]:

@@ -53,14 +53,34 @@ def foreign(name: str, naming: str) -> State:
 def test_our_own_naming(name: str, suffix: str, liven: Callable[..., nn.Module], tmp_path: Path) -> None:
     source = liven(build_classifier(name, 0.25, num_classes=7, normalize="half"))
     path = saved(source.state_dict(), tmp_path / f"weights{suffix}")
-    classifier, backbone = build_classifier(name, 0.25, num_classes=7), build_backbone(name, width=0.25)
+    classifier = build_classifier(name, 0.25, num_classes=7, normalize="half")
+    backbone = build_backbone(name, width=0.25, normalize="half")
     assert load_weights(classifier, path) == load_weights(backbone, path) == "densenets"
     assert same(classifier.state_dict(), source.state_dict())
-    assert same(backbone.state_dict(), source.backbone.state_dict())  # normalisation included
+    assert same(backbone.state_dict(), source.backbone.state_dict())
     bare = saved(source.backbone.state_dict(), tmp_path / f"bare{suffix}")
-    again = build_backbone(name, width=0.25)
+    again = build_backbone(name, width=0.25, normalize="half")
     load_weights(again, bare)
     assert same(again.state_dict(), source.backbone.state_dict())
+
+
+@pytest.mark.parametrize("of_classifier", [False, True])
+def test_another_normalization_is_refused(of_classifier: bool, tmp_path: Path) -> None:
+    source, half = build_classifier("v2", 0.25), build_classifier("v2", 0.25, normalize="half")
+    module = half if of_classifier else half.backbone
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    words = "its mean and std are those of --normalize imagenet, the net's of --normalize half"
+    with pytest.raises(InputError, match=words):
+        load_weights(module, saved(source.state_dict(), tmp_path / "weights.pth"))
+    source.backbone.mean.fill_(0.3)
+    with pytest.raises(InputError, match="those of no --normalize, the net's"):
+        load_weights(module, saved(source.state_dict(), tmp_path / "odd.pth"))
+    assert same(module.state_dict(), before)
+
+
+def test_half_precision_has_the_same_normalization(tmp_path: Path) -> None:
+    path = saved(build_backbone("v2", width=0.25).half().state_dict(), tmp_path / "weights.pth")
+    load_weights(build_backbone("v2", width=0.25), path)
 
 
 @pytest.mark.parametrize("nest", ["state_dict", "model"])
