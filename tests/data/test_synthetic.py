@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -347,6 +348,39 @@ def test_a_fault_in_a_process_is_raised():
         list(results)
     with pytest.raises(DensenetsError, match="killed"), many.drawn_by_many(work, [1, 98], 2) as results:
         list(results)
+
+
+class OtherPipe:
+    """The end of a pipe as Windows has it: no Connection."""
+
+    def __init__(self, end) -> None:
+        self.fileno, self.recv = end.fileno, end.recv
+
+
+def test_ends_of_pipes_may_be_of_any_class(monkeypatch):
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    sender.send((0, "done"))
+    sender.close()
+    rounds = iter([many.wait] * 2)
+    monkeypatch.setattr(many, "wait", lambda ends: next(rounds)(ends))
+    assert list(many._collect([OtherPipe(receiver)], 1)) == [(0, "done")]
+
+
+def test_who_waits_for_another_says_so(tmp_path, caplog):
+    fcntl = pytest.importorskip("fcntl")
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waiting = threading.Thread(target=made, args=(tmp_path / "s",))
+    with caplog.at_level("INFO", "densenets"):
+        waiting.start()
+        patience = time.monotonic() + 20
+        while not caplog.records and time.monotonic() < patience:
+            time.sleep(0.01)
+        said = [record.getMessage() for record in caplog.records]
+        os.close(other)
+        waiting.join()
+    assert said == [f"{tmp_path}: waiting for another process that draws the scenes"]
+    assert (tmp_path / "s" / "streets.json").is_file()
 
 
 def test_threads_that_ask_at_once_get_one_set(tmp_path):

@@ -5,7 +5,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from densenets.errors import DensenetsError
 
@@ -65,7 +65,7 @@ def _help(draw: Callable, jobs: list[tuple[int, Any]], sender: Connection, recei
 def _collect(receivers: list[Connection], count: int) -> Iterator[tuple[int, Any]]:
     left, done = list(receivers), 0
     while left:
-        for receiver in [receiver for receiver in wait(left) if isinstance(receiver, Connection)]:
+        for receiver in cast(list[Connection], wait(left)):  # on Windows of another class
             try:
                 number, result = receiver.recv()
             except EOFError:

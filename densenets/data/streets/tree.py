@@ -7,14 +7,18 @@ holds; a mark, written first, says that it is ours to replace.
 import contextlib
 import glob
 import json
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from densenets.errors import InputError, printable
+
+logger = logging.getLogger(__name__)
 
 STAMP, MARK = "streets.json", "README.txt"
 
@@ -52,21 +56,29 @@ def _stamped(root: Path, stamp: dict[str, Any]) -> bool:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
     """Wait until no other process works in the folder. False where the system has no locks: the last move decides."""
-    try:
-        import fcntl
-    except ImportError:
+    if find_spec("fcntl") is None:
         yield False
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         held = True
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _lock(handle, folder)
         except OSError:
             held = False
         yield held
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("%s: waiting for another process that draws the scenes", printable(folder))
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _refuse_foreign(root: Path, mark: str) -> None:
