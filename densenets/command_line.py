@@ -21,6 +21,7 @@ from densenets.errors import InputError, printable
 
 Settings = TypeVar("Settings")
 PACKAGE = Path(__file__).resolve().parent
+OWN_FLAGS = ("help", "print_config")  # jsonargparse's own
 CONFIG_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed; in a checkout
 
 
@@ -129,6 +130,8 @@ def _values(rest: list[str]) -> list[str]:
 
 
 def _word(name: str, values: list[str], kinds: dict[str, Any]) -> str:
+    if name not in kinds and name not in OWN_FLAGS:
+        raise InputError(_unknown(name, [f"--{known}" for known in kinds]))
     kind = kinds.get(name)
     if kind is bool and not values:
         return f"--{name}=true"
@@ -167,7 +170,11 @@ def _one_line(message: str, flags: Sequence[str]) -> str:
     unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)|[Kk]ey [\"'](\S+)[\"'] is not expected", text)
     if unknown:
         name = next(filter(None, unknown.groups())).partition("=")[0]
-        near = difflib.get_close_matches(f"--{name}", [flag for flag in flags if flag != "--size+"], 3)
-        hint = f"; did you mean {' or '.join(flag.replace('_', '-') for flag in near)}?" if near else ""
-        return f"--{name.replace('_', '-')}: no such setting{hint}"
+        return _unknown(name, flags)
     return printable(text)
+
+
+def _unknown(name: str, flags: Sequence[str]) -> str:
+    near = difflib.get_close_matches(f"--{name}", [flag for flag in flags if flag != "--size+"], 3)
+    hint = f"; did you mean {' or '.join(flag.replace('_', '-') for flag in near)}?" if near else ""
+    return f"--{printable(name.replace('_', '-'))}: no such setting{hint}"

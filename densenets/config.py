@@ -77,7 +77,8 @@ class TrainDetection:
         head: the part that says what is where: ssd or ssdlite.
         width: the backbone's width multiplier.
         size: side of the square canvas in px, or its height and width.
-        data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program, which come
+            with settings of their own (the configuration "streets").
         train_annotations: COCO JSON to train on, in place of --data.
         train_images: folder of its pictures.
         val_annotations: COCO JSON to validate on, in place of --data.
@@ -186,7 +187,7 @@ class EvalDetection:
     Args:
         checkpoint: run folder (its best checkpoint) or checkpoint file.
         predictions: predictions.json to judge in place of a checkpoint.
-        data: folder of a data set (COCO or Pascal VOC layout), or "streets".
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets"; the run's own where not given.
         annotations: COCO JSON to judge on, in place of --data.
         images: folder of its pictures.
         split: name of the split.
@@ -200,7 +201,7 @@ class EvalDetection:
 
     checkpoint: str | None = None
     predictions: str | None = None
-    data: str = "streets"
+    data: str | None = None
     annotations: str | None = None
     images: str | None = None
     split: str = "val"

@@ -91,6 +91,7 @@ def test_a_flag_beats_the_file_wherever_config_stands(tmp_path: Path) -> None:
         (["--batch-size", "x"], "--batch-size: x: expected int"),
         (["--batch-size"], "--batch-size: a value is missing"),
         (["--batchsize", "3"], "--batchsize: no such setting; did you mean --batch-size"),
+        (["--batch", "3"], "--batch: no such setting; did you mean --batch-size"),
         (["loose"], "loose: not expected here"),
         (["--batch-size", "3", "4"], "4: not expected here"),
         (["--config", "nowhere"], "--config: nowhere: no such file, nor a name among"),

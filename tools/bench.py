@@ -38,7 +38,7 @@ Action = Callable[[], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=Path, help="folder of pictures; else those of DENSENETS_REAL_DATA, else the default scenes")
+    parser.add_argument("--images", type=Path, help="folder of pictures; else real ones, else scenes")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--compile", action="store_true", help="time the training step under torch.compile too")
     parser.add_argument("--memory", choices=["train-ours", "train-theirs", "infer-ours", "infer-theirs"])

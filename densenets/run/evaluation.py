@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,29 +38,50 @@ def evaluate_detection(settings: EvalDetection) -> Outcome:
 
 def _judge_file(settings: EvalDetection) -> Outcome:
     assert settings.predictions is not None
-    classes = _classes_of(Path(settings.predictions))
-    split = open_one(settings.data, settings.split, settings.annotations, settings.images, classes)
+    beside = _results_beside(Path(settings.predictions))
+    model = beside.get("model")
+    classes = model.get("classes") if isinstance(model, dict) else None
+    split, source = _open(settings, beside.get("data"), classes)
     results = read_predictions(settings.predictions)
     metrics = evaluate(split.ground_truth(), results)
-    source = {"predictions": settings.predictions, "data": _named(settings), "produced_by": provenance(CPU)}
-    return report(metrics, results, split, Path(settings.out) if settings.out else None, source)
+    told = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
+    return report(metrics, results, split, Path(settings.out) if settings.out else None, told)
 
 
-def _classes_of(predictions: Path) -> list[str] | None:
-    """The classes of the model behind a predictions file, where results.json stands beside it as we write it.
+def _results_beside(predictions: Path) -> dict[str, Any]:
+    """results.json beside a predictions file, where it is one of ours: the model's classes and the data.
 
     Where a data set's own files give no category ids (VOC), they follow from the model's classes.
     """
     try:
-        return [str(name) for name in json.loads((predictions.parent / "results.json").read_text())["model"]["classes"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        content = json.loads((predictions.parent / "results.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _data_of_run(checkpoint: str) -> dict[str, Any] | None:
+    """What the run of a checkpoint was judged on."""
+    folder = find_checkpoint(checkpoint).parent.parent
+    data = _results_beside(folder / "predictions.json").get("data")
+    return data if isinstance(data, dict) else None
+
+
+def _open(
+    settings: EvalDetection, known: Any, classes: Sequence[str] | None
+) -> tuple[DetectionSplit, dict[str, str | None]]:
+    """The split that the flags name, or for want of them the run's own data; and how to name it in a result."""
+    asked = {"data": settings.data, "annotations": settings.annotations, "images": settings.images}
+    if not any(asked.values()) and isinstance(known, dict):
+        asked = {name: known.get(name) for name in asked}
+    source = {**asked, "data": None if asked["annotations"] else asked["data"] or "streets", "split": settings.split}
+    return open_one(source["data"] or "", settings.split, asked["annotations"], asked["images"], classes), source
 
 
 def _judge_checkpoint(settings: EvalDetection) -> Outcome:
     assert settings.checkpoint is not None
     model, description = load(settings.checkpoint)
-    split = open_one(settings.data, settings.split, settings.annotations, settings.images, description.classes)
+    split, data_source = _open(settings, _data_of_run(settings.checkpoint), description.classes)
     for name in ("score_threshold", "nms_iou"):
         if (value := getattr(settings, name)) is not None:
             setattr(model.options, name, value)
@@ -80,16 +102,12 @@ def _judge_checkpoint(settings: EvalDetection) -> Outcome:
     source = {
         "checkpoint": str(find_checkpoint(settings.checkpoint)),
         "model": description.plain(),
-        "data": _named(settings),
+        "data": data_source,
         "batch_size": settings.batch_size,
         "seconds": round(time.monotonic() - started, 2),
         "produced_by": provenance(trainer.strategy.root_device),
     }
     return report(metrics, results, split, Path(settings.out) if settings.out else None, source)
-
-
-def _named(settings: EvalDetection) -> str:
-    return settings.annotations or f"{settings.data} {settings.split}"
 
 
 def judge_with(

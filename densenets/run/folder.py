@@ -92,7 +92,10 @@ def make_folder(folder: Path) -> None:
 
 def write_config(folder: Path, settings: TrainDetection) -> None:
     """config.yaml: every setting as it was used; `--config` and `--resume` read it back."""
-    text = yaml.safe_dump({**asdict(settings), "out": None, "resume": None}, sort_keys=False)
+    content = {**asdict(settings), "out": None, "resume": None}
+    if settings.train_annotations is not None:
+        del content["data"]  # it was not used
+    text = yaml.safe_dump(content, sort_keys=False)
     write_durably(folder / "config.yaml", lambda handle: handle.write(text.encode()))
 
 

@@ -16,7 +16,7 @@ from densenets import draw
 from densenets.build import ModelDescription
 from densenets.config import Predict
 from densenets.contract import Boxes, Detector, ImageInfo
-from densenets.data.decode import read_image
+from densenets.data.decode import PictureError, read_image
 from densenets.data.transforms import build_augmentation
 from densenets.errors import DivergedError, InputError, printable
 from densenets.run.folder import Outcome, make_folder, provenance, write_json
@@ -38,20 +38,31 @@ def predict(settings: Predict) -> Outcome:
     device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device)
     names = output_names(files)
-    found = []
+    found, skipped = [], []
     for file in track(files, "predicting", console=Console(stderr=True), transient=True):
-        image = read_image(file)
+        try:
+            image = read_image(file)
+        except PictureError as fault:
+            skipped.append(str(fault))
+            continue
         boxes = detect(model, image, device, settings.threshold, file)
         assert boxes.scores is not None
         in_file, labels, scores = boxes.boxes.numpy(), boxes.labels.numpy(), boxes.scores.numpy()
         drawn = draw.draw_boxes(image, in_file, labels, scores, description.classes)
         Image.fromarray(drawn).save(out / names[file])
         found.append(_plain(file, image, boxes, description))
-    results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "produced_by": provenance(device)}
+    if not found:
+        raise InputError(skipped[0])
+    for line in skipped:
+        log.warning("skipped: %s", line)
+    results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "skipped": skipped}
+    results["produced_by"] = provenance(device)
     write_json(out / "detections.json", results)
     count = sum(len(image["detections"]) for image in found)
-    shown = [out / names[file] for file in files[:FILES_SHOWN]]
-    return Outcome(results, f"{count} detections in {len(found)} images", [out / "detections.json", *shown])
+    drawn_files = [out / names[Path(image["file"])] for image in found]
+    shown = drawn_files[:FILES_SHOWN]
+    text = f"{count} detections of {settings.threshold:g} or more in {len(found)} images, {len(skipped)} skipped"
+    return Outcome(results, text, [out / "detections.json", *shown])
 
 
 def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:

@@ -189,6 +189,15 @@ def build_trainer(settings: TrainDetection, folder: Path, records: Records) -> L
     )
 
 
+def _judged_on(settings: TrainDetection) -> dict[str, str | None]:
+    """The validation split as results.json names it; absolute, for `eval` to find it from anywhere."""
+    if settings.val_annotations is not None:
+        files = {"annotations": settings.val_annotations, "images": settings.val_images or ""}
+        return {"data": None, **{name: str(Path(file).resolve()) for name, file in files.items()}, "split": "val"}
+    data = settings.data if settings.data == "streets" else str(Path(settings.data).resolve())
+    return {"data": data, "annotations": None, "images": None, "split": settings.val_split}
+
+
 def _finish(
     trainer: L.Trainer,
     task: DetectionTask,
@@ -205,7 +214,7 @@ def _finish(
     source = {
         "checkpoint": str(best),
         "model": description.plain(),
-        "data": task.recipe.val_annotations or f"{task.recipe.data} {task.recipe.val_split}",
+        "data": _judged_on(task.recipe),
         "seed": task.recipe.seed,
         "epochs": trainer.current_epoch,
         "seconds": round(seconds, 2),
@@ -216,5 +225,5 @@ def _finish(
     outcome = report(metrics, results, data.val, folder, source)
     curves = [folder / "loss.png", folder / "ap.png"]
     draw.curves(read_rows(folder / "metrics.csv"), *curves)
-    files = [*outcome.files, *curves, folder / "metrics.csv", best]
+    files = [*outcome.files, *curves, folder / "metrics.csv", folder / "config.yaml", best]
     return Outcome(outcome.results, outcome.text, files)

@@ -242,3 +242,26 @@ def test_a_resume_that_does_not_fit_changes_nothing(shapes, quick, tmp_path) -> 
         train_detection(replace(settings, resume=str(stray)))
     with pytest.raises(InputError, match="stays in its folder"):
         train_detection(replace(settings, resume=settings.out, out=str(tmp_path / "elsewhere")))
+
+
+def test_a_run_knows_its_own_data(shapes, quick, tmp_path) -> None:
+    data = shapes(train=range(8), val=range(8, 12))
+    settings = quick(data, epochs=1)
+    trained = train_detection(settings).results
+    judged = evaluate_detection(EvalDetection(checkpoint=settings.out, out=str(tmp_path / "e"), workers=0)).results
+    from_file = evaluate_detection(EvalDetection(predictions=str(tmp_path / "e" / "predictions.json"))).results
+    assert trained["AP"] == judged["AP"] == from_file["AP"]
+    assert judged["data"]["data"] == str(data)
+
+
+def test_a_broken_picture_does_not_end_a_prediction(shapes, quick, tmp_path) -> None:
+    data = shapes(train=range(4), val=range(4, 8))
+    settings = quick(data, epochs=1)
+    train_detection(settings)
+    broken = data / "val" / "5.png"
+    broken.write_bytes(broken.read_bytes()[:500])
+    outcome = predict(Predict(settings.out, [str(data / "val")], out=str(tmp_path / "p")))
+    assert len(outcome.results["images"]) == 3
+    assert "5.png" in outcome.results["skipped"][0]
+    with pytest.raises(InputError, match=r"5\.png"):
+        predict(Predict(settings.out, [str(broken)], out=str(tmp_path / "q")))
