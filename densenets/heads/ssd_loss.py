@@ -37,14 +37,14 @@ def softmax_loss(logits: Tensor, labels: Tensor, negative_ratio: float, min_nega
     logits: (N, A, 1 + C), background first. An image gives `negative_ratio` negatives for each of its positives and at
     least `min_negatives`, so that one without objects teaches too (SSD paper, section 2.2, silent on such images).
     """
-    losses = F.cross_entropy(logits.flatten(0, 1), (labels + 1).clamp(min=0).flatten(), reduction="none")
-    losses = losses.view_as(labels)
+    wanted_class = (labels + 1).clamp(min=0)
     positives = labels >= 0
-    wanted = (positives.sum(dim=1, keepdim=True) * negative_ratio).clamp(min=min_negatives)
-    hardness = losses.detach().masked_fill(labels != BACKGROUND, HARD)
-    rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
-    negatives = (rank < wanted) & (labels == BACKGROUND)
-    return losses[positives | negatives].sum()
+    with torch.no_grad():  # all are ranked, few are learnt from: the gradient of the rest is not worth its making
+        hardness = F.cross_entropy(logits.flatten(0, 1), wanted_class.flatten(), reduction="none").view_as(labels)
+        rank = hardness.masked_fill(labels != BACKGROUND, HARD).argsort(dim=1, descending=True).argsort(dim=1)
+        count = (positives.sum(dim=1, keepdim=True) * negative_ratio).clamp(min=min_negatives)
+        chosen = positives | ((rank < count) & (labels == BACKGROUND))
+    return F.cross_entropy(logits[chosen], wanted_class[chosen], reduction="sum")
 
 
 def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:

@@ -135,7 +135,7 @@ def test_bad_input_to_judging_and_prediction_is_one_line(shapes, tmp_path, monke
 
 
 def readme_commands() -> list[str]:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
     return re.findall(r"^ {4}((?:tools/\w+\.py|densenets [\w-]+) .*?)(?: +#.*)?$", text, re.MULTILINE)
 
 
@@ -164,7 +164,12 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path) -> None:
     real = os.environ.get("DENSENETS_REAL_DATA")
     if not real:
         pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
-    places = {"COCO": f"{real}/coco_mini", "VOC": f"{real}/bccd", "photos/": f"{real}/coco_mini/val2017"}
+    places = {
+        "COCO": f"{real}/coco_mini",
+        "VOC": f"{real}/bccd",
+        "BCCD": f"{real}/bccd",
+        "photos/": f"{real}/coco_mini/val2017",
+    }
     places["mobilenet_v2.pth"] = f"{real}/weights/mobilenet_v2_1.0_imagenet_torchvision.pth"
     for command in readme_commands():
         words = [places.get(word, word) for word in shlex.split(command)]
