@@ -107,8 +107,8 @@ def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
     return (sides[0], sides[-1])
 
 
-def build_from(description: ModelDescription) -> "SSD":
-    """The model a description tells of, with fresh weights."""
+def build_from(description: ModelDescription, weights: str | Path | None = None) -> "SSD":
+    """The model a description tells of, with fresh weights, or its backbone with those of a file."""
     return build_model(
         description.backbone,
         description.head,
@@ -119,6 +119,7 @@ def build_from(description: ModelDescription) -> "SSD":
         normalize=description.normalize,
         reduced_tail=description.reduced_tail,
         scale_last=description.scale_last,
+        weights=weights,
         ssd=SSDOptions(**description.ssd),
     )
 

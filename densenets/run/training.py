@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from densenets import draw
-from densenets.build import ModelDescription, build_model, canvas_of, load_state, read_description
+from densenets.build import ModelDescription, build_from, canvas_of, load_state, read_description
 from densenets.config import TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.module import DetectionDataModule
@@ -77,19 +77,7 @@ def _train(
 
 
 def _build(settings: TrainDetection, description: ModelDescription, from_checkpoint: bool) -> SSD:
-    model = build_model(
-        settings.backbone,
-        settings.head,
-        len(description.classes),
-        size=description.canvas,
-        width=settings.width,
-        padding=settings.padding,
-        normalize=settings.normalize,
-        reduced_tail=settings.reduced_tail,
-        scale_last=settings.scale_last,
-        weights=None if from_checkpoint else settings.weights,
-        ssd=settings.ssd,
-    )
+    model = build_from(description, weights=None if from_checkpoint else settings.weights)
     model.backbone.freeze(settings.freeze_stages, settings.freeze_norm)
     if settings.compile:
         model.raw = torch.compile(model.raw)  # type: ignore[method-assign]
