@@ -47,9 +47,7 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         settings = parse(command.settings, argv, prog, command.default_config)
         outcome = getattr(import_module("densenets.run"), command.function)(settings)
     except DensenetsError as fault:
-        # A fault in a loading process arrives wrapped in that process' traceback; its last line is the message.
-        line = str(fault).strip().splitlines()[-1]
-        return _fail(line.removeprefix(f"{type(fault).__module__}.{type(fault).__name__}: "), fault.exit_code)
+        return _fail(_message(fault), fault.exit_code)
     sys.stdout.write(f"{outcome}\n")
     return 0
 
@@ -65,8 +63,13 @@ def _overview() -> str:
     )
 
 
+def _message(fault: DensenetsError) -> str:
+    """Its lines; of a fault in a loading process, which arrives behind that process' traceback, those after it."""
+    return str(fault).strip().rpartition(f"{type(fault).__module__}.{type(fault).__name__}: ")[2]
+
+
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"densenets: error: {message}\n")
+    sys.stderr.writelines(f"densenets: error: {line}\n" for line in message.splitlines())
     return code
 
 

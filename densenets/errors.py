@@ -1,11 +1,14 @@
-"""What ends a command: one line for the user and an exit code, never a traceback.
+"""What ends a command: a line for each problem and an exit code, never a traceback.
 
-Exit codes: 0 ok, 1 a bug of ours (the only one with a traceback), 2 bad input or configuration, 3 training diverged.
+Exit codes: 0 ok, 1 a bug of ours (the only one with a traceback) or a dead worker, 2 bad input or configuration,
+3 training diverged, 4 storage, 130 interrupted (SIGINT), 143 terminated (SIGTERM); the last two with a checkpoint saved.
 """
+
+PROBLEMS_SHOWN = 20
 
 
 class DensenetsError(Exception):
-    """A fault outside this program. The message is one line that names the file and the item."""
+    """A fault outside this program. Each line of the message is one problem and names the file and the item."""
 
     exit_code = 2
 
@@ -14,10 +17,51 @@ class InputError(DensenetsError):
     """A file, folder, item or setting that cannot be used; exit code 2."""
 
 
+class WorkerError(DensenetsError):
+    """A process that loads or trains died or hangs; exit code 1."""
+
+    exit_code = 1
+
+
 class DivergedError(DensenetsError):
-    """A loss that is not finite; exit code 3."""
+    """A loss, weight or prediction that is not finite; exit code 3."""
 
     exit_code = 3
+
+
+class StorageError(DensenetsError):
+    """What had to be written could not be; exit code 4."""
+
+    exit_code = 4
+
+
+class Stopped(DensenetsError):
+    """The training was asked to stop, and saved. Exit code 128 + the number of the signal."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
+
+
+class Problems:
+    """Gathers what is wrong with one input, in the order found, to tell all of it at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.count = 0
+
+    def add(self, line: str) -> None:
+        """One problem: "FILE: ITEM: what is wrong [CODE]", already `printable`."""
+        self.count += 1
+        if len(self.lines) < PROBLEMS_SHOWN:
+            self.lines.append(line)
+
+    def refuse(self) -> None:
+        """InputError with a line for each of the first problems and a count of the rest; nothing where there are none."""
+        if self.count > len(self.lines):
+            raise InputError("\n".join([*self.lines, f"and {self.count - len(self.lines)} more problems"]))
+        if self.lines:
+            raise InputError("\n".join(self.lines))
 
 
 def printable(text: object) -> str:

@@ -47,6 +47,22 @@ def convolution(
     return kind(in_channels, out_channels, kernel, stride, around, dilation, groups, bias=False)
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution with bias for outputs that are rows of a longer table, as a predictor's are.
+
+    Their gradient comes in strided slices, which a matrix product takes better than oneDNN's convolution does: a step
+    of SSDLite-V3-large gets 8% shorter (tools/bench.py, 2 cores). In eval mode it stays a convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 # Autograd keeps the input of these two, in place only by a copy of it: in place is the faster one without a graph only.
 class ReLU6(nn.Module):
     def forward(self, x: Tensor) -> Tensor:

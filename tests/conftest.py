@@ -1,4 +1,4 @@
-"""A small detection set that a net can learn by heart: bright shapes on noise, three classes, COCO layout."""
+"""A small detection set that a net can learn by heart (bright shapes on noise, COCO layout), and the real data."""
 
 import json
 import os
@@ -32,6 +32,14 @@ def paint(index: int) -> tuple[np.ndarray, list[tuple[int, list[int]]]]:
         image[y : y + height, x : x + width] = COLOURS[kind]
         objects.append((kind, [x, y, width, height]))
     return image, objects
+
+
+@pytest.fixture
+def real_data() -> Path:
+    folder = os.environ.get("DENSENETS_REAL_DATA")
+    if not folder:
+        pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
+    return Path(folder)
 
 
 @pytest.fixture

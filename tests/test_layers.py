@@ -10,6 +10,7 @@ from densenets.layers import (
     ConvNormAct,
     DepthwiseSeparable,
     InvertedResidual,
+    Pointwise,
     SqueezeExcite,
     make_divisible,
     same_padding,
@@ -108,6 +109,19 @@ def test_conv_norm_act_is_named_and_has_no_bias() -> None:
     assert [name for name, _ in layer.named_children()] == ["conv", "norm", "act"]
     assert layer.conv.bias is None
     assert (layer.norm.eps, layer.norm.momentum) == (1e-3, 0.01)
+
+
+def test_pointwise_is_the_same_convolution_in_training_and_in_eval() -> None:
+    layer = Pointwise(6, 10)
+    x = torch.randn(2, 6, 3, 5, requires_grad=True)
+    trained, judged = layer.train()(x), layer.eval()(x)
+    torch.testing.assert_close(trained, judged)
+    wanted = [x, layer.weight, layer.bias]
+    weight = torch.randn_like(judged)
+    for got, expected in zip(
+        torch.autograd.grad(trained, wanted, weight), torch.autograd.grad(judged, wanted, weight), strict=True
+    ):
+        torch.testing.assert_close(got, expected)
 
 
 def test_squeeze_excite_by_hand() -> None:

@@ -46,10 +46,10 @@ def main() -> None:
     if options.memory:
         print(peak_memory(options.memory))
         return
+    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
     rows = [*training_rows(options.rounds, options.compile), *inference_rows(options.rounds * 4)]
     rows += loading_rows(options.images, options.rounds)
     rows += memory_rows() if sys.platform == "linux" else []
-    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "albumentations", "pillow"))
     print(f"{machine}; {versions}; medians of {options.rounds} rounds taken in turns\n")
     print("| what | torchvision | densenets | ratio |\n|---|---|---|---|")

@@ -12,7 +12,7 @@ from densenets.config import SSDOptions
 from densenets.contract import Boxes, Detections
 from densenets.errors import InputError
 from densenets.heads.ssd_loss import box_loss, focal_loss, match_targets, softmax_loss
-from densenets.layers import ConvNormAct, Stride
+from densenets.layers import ConvNormAct, Pointwise, Stride
 
 EXTRA_DEPTHS = (512, 256, 256, 128)  # one map each, every one half the size of the map before
 MIN_DEPTH = 16
@@ -81,10 +81,12 @@ class SSD(nn.Module):
 
     def _predictor(self, channels: int, outputs: int) -> nn.Module:
         kernel = self.options.predictor_kernel or self.default_kernel
+        if not self.lite and kernel == 1:
+            return Pointwise(channels, outputs)
         if not self.lite:
             return nn.Conv2d(channels, outputs, kernel, padding=kernel // 2)
         depthwise = self._conv(channels, channels, kernel=kernel, groups=channels)
-        return nn.Sequential(depthwise, nn.Conv2d(channels, outputs, 1))
+        return nn.Sequential(depthwise, Pointwise(channels, outputs))
 
     def _conv(self, before: int, after: int, kernel: int = 1, stride: Stride = 1, groups: int = 1) -> ConvNormAct:
         return ConvNormAct(

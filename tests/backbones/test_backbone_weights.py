@@ -274,22 +274,15 @@ def test_no_file_no_folder_no_other_suffix(tmp_path: Path) -> None:
 # Real weights
 
 
-def real(name: str) -> Path:
-    root = os.environ.get("DENSENETS_REAL_DATA")
-    if not root:
-        pytest.skip("DENSENETS_REAL_DATA names no folder of real data")
-    return Path(root) / name
-
-
 FILES = {
     "v1": ("mobilenet_v1_1.0_imagenet_timm.pth", "timm"),
     "v2": ("mobilenet_v2_1.0_imagenet_torchvision.pth", "torchvision"),
 }
 
 
-def loaded(name: str, padding: str = "tf", normalize: str = "half") -> ImageNetClassifier:
+def loaded(weights: Path, name: str, padding: str = "tf", normalize: str = "half") -> ImageNetClassifier:
     file, naming = FILES[name]
-    path = real("weights") / file
+    path = weights / file
     net = build_classifier(name, padding=padding, normalize=normalize)
     assert load_weights(net, path) == naming
     backbone = build_backbone(name, padding=padding, normalize=normalize)
@@ -298,19 +291,19 @@ def loaded(name: str, padding: str = "tf", normalize: str = "half") -> ImageNetC
     return net.eval()
 
 
-def photographs(count: int) -> Tensor:
-    files = sorted(real("coco_mini").rglob("*.jpg"))[:count]
+def photographs(folder: Path, count: int) -> Tensor:
+    files = sorted(folder.rglob("*.jpg"))[:count]
     pictures = [np.asarray(Image.open(file).convert("RGB").resize((224, 224))) for file in files]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
 
 
-def test_two_real_nets_see_the_same_things() -> None:
+def test_two_real_nets_see_the_same_things(real_data: Path) -> None:
     """No labels are here to score against; but two nets that were trained apart agree only if both are read rightly.
 
     On 100 pictures they agree on 39, and on 1 once the pictures of one net are shuffled.
     """
-    images = photographs(40)
+    images = photographs(real_data / "coco_mini", 40)
     with torch.inference_mode():
-        first, second = (loaded(name)(images).argmax(1) for name in FILES)
+        first, second = (loaded(real_data / "weights", name)(images).argmax(1) for name in FILES)
     assert (first == second.roll(1)).float().mean() < 0.15
     assert (first == second).float().mean() > 0.25

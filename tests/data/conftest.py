@@ -1,7 +1,6 @@
-"""Small data sets written to disk, and the real ones where DENSENETS_REAL_DATA names their folder."""
+"""Small data sets written to disk."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,6 @@ from noise import speckled
 from PIL import Image
 
 Document = dict[str, Any]
-
-
-@pytest.fixture
-def real_data() -> Path:
-    folder = os.environ.get("DENSENETS_REAL_DATA")
-    if not folder:
-        pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
-    return Path(folder)
 
 
 @pytest.fixture

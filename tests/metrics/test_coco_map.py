@@ -19,7 +19,6 @@ from densenets.metrics.coco_map import NUMBERS, evaluate, format_table, read_pre
 
 NAN, INF = math.nan, math.inf
 IDS = (3, 7, 20, 90)
-REAL = os.environ.get("DENSENETS_REAL_DATA")
 
 
 def ground_truth(rng: random.Random, images: int = 6, objects: int = 5, crowd: float = 0.1) -> dict:
@@ -424,9 +423,8 @@ def test_stdout_stays_empty(truth: dict, results: list[dict], capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(REAL is None, reason="needs the real data (DENSENETS_REAL_DATA)")
-def test_coco_itself():
-    truth = json.loads((Path(str(REAL)) / "coco_mini/annotations/instances_val2017.json").read_text())
+def test_coco_itself(real_data: Path):
+    truth = json.loads((real_data / "coco_mini/annotations/instances_val2017.json").read_text())
     found = [{**a, "score": 1 - i / 1e5} for i, a in enumerate(truth["annotations"]) if not a["iscrowd"]]
     keep = ("image_id", "category_id", "bbox", "score")
     found = [{key: r[key] for key in keep} for r in found]

@@ -159,11 +159,9 @@ def test_the_readme_has_commands() -> None:
 
 
 @pytest.mark.slow
-def test_the_tour_of_the_readme_runs_as_written(tmp_path) -> None:
+def test_the_tour_of_the_readme_runs_as_written(tmp_path, real_data) -> None:
     """In order, in an empty folder; one epoch in place of many, and real data where it says COCO, VOC and photos."""
-    real = os.environ.get("DENSENETS_REAL_DATA")
-    if not real:
-        pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
+    real = str(real_data)
     places = {
         "COCO": f"{real}/coco_mini",
         "VOC": f"{real}/bccd",

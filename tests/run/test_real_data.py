@@ -1,7 +1,6 @@
 """Real pictures where DENSENETS_REAL_DATA names their folder: coco_mini, bccd and weights as its README lists them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +13,17 @@ from densenets.run import evaluate_detection, train_detection
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture
-def real() -> Path:
-    folder = os.environ.get("DENSENETS_REAL_DATA")
-    if not folder:
-        pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
-    return Path(folder)
-
-
 @pytest.mark.slow
-def test_coco_mini_trains_an_epoch_and_judges_without_a_warning(real: Path, tmp_path: Path) -> None:
-    words = ["tools/train_det.py", "--backbone", "v3-small", "--head", "ssdlite", "--data", str(real / "coco_mini")]
+def test_coco_mini_trains_an_epoch_and_judges_without_a_warning(real_data: Path, tmp_path: Path) -> None:
+    words = [
+        "tools/train_det.py",
+        "--backbone",
+        "v3-small",
+        "--head",
+        "ssdlite",
+        "--data",
+        str(real_data / "coco_mini"),
+    ]
     words += ["--epochs", "1", "--out", str(tmp_path / "run"), "--workers", "1"]
     command = [sys.executable, "-W", "always", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -35,8 +34,8 @@ def test_coco_mini_trains_an_epoch_and_judges_without_a_warning(real: Path, tmp_
 
 
 @pytest.mark.slow
-def test_eight_images_of_coco_are_learnt_by_heart(real: Path, tmp_path: Path) -> None:
-    root = real / "coco_mini"
+def test_eight_images_of_coco_are_learnt_by_heart(real_data: Path, tmp_path: Path) -> None:
+    root = real_data / "coco_mini"
     document = json.loads((root / "annotations/instances_train2017.json").read_text())
     document["images"] = document["images"][:8]
     kept = {image["id"] for image in document["images"]}
@@ -48,7 +47,7 @@ def test_eight_images_of_coco_are_learnt_by_heart(real: Path, tmp_path: Path) ->
         for split in ("train", "val")
         for what, value in (("annotations", str(file)), ("images", str(root / "train2017")))
     }
-    weights = str(real / "weights/mobilenet_v2_1.0_imagenet_torchvision.pth")
+    weights = str(real_data / "weights/mobilenet_v2_1.0_imagenet_torchvision.pth")
     recipe = {
         "optimizer": "adamw",
         "lr": 0.001,
@@ -62,14 +61,14 @@ def test_eight_images_of_coco_are_learnt_by_heart(real: Path, tmp_path: Path) ->
     assert train_detection(settings).results["AP50"] > 0.95
 
 
-def test_blood_cells_are_judged_from_a_predictions_file(real: Path, tmp_path: Path) -> None:
+def test_blood_cells_are_judged_from_a_predictions_file(real_data: Path, tmp_path: Path) -> None:
     """A file with the truth itself as predictions gets 1.0 wherever there is truth."""
     from densenets.data import open_split
 
-    truth = open_split(real / "bccd", "test").ground_truth()
+    truth = open_split(real_data / "bccd", "test").ground_truth()
     found = [{k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.9} for a in truth["annotations"]]
     (tmp_path / "p.json").write_text(json.dumps(found))
-    settings = EvalDetection(predictions=str(tmp_path / "p.json"), data=str(real / "bccd"), split="test")
+    settings = EvalDetection(predictions=str(tmp_path / "p.json"), data=str(real_data / "bccd"), split="test")
     outcome = evaluate_detection(settings)
     assert outcome.results["AP"] == pytest.approx(1.0)
     assert outcome.results["counts"] == {"images": 72, "annotations": 945, "detections": 945, "cut": 0}
