@@ -17,6 +17,35 @@ def expect(name: str, value: float, low: float, high: float = math.inf) -> None:
         raise InputError(f"--{name.replace('_', '-')}: {value}: expected {wanted}")
 
 
+@dataclass(kw_only=True)
+class ReadingRules:
+    """How strictly a data set is read; every command that reads one takes these flags.
+
+    Args:
+        strict: end with an error where an item would be skipped.
+        max_skip: part of the annotations or pictures that may be skipped before it is an error (one always may,
+            unless this is 0).
+        skip_invalid: skip boxes that lie outside their image in place of refusing the file.
+        box_format: how a COCO file's boxes are written.
+        renumber: give annotations new ids where an id stands twice.
+        follow_symlinks: allow links that lead out of the folder of images.
+        max_pixels: pictures of more pixels, in millions, are not decoded.
+    """
+
+    strict: bool = False
+    max_skip: float = 0.01
+    skip_invalid: bool = False
+    box_format: Literal["xywh", "xyxy"] = "xywh"
+    renumber: bool = False
+    follow_symlinks: bool = False
+    max_pixels: float = 64.0
+
+    def check_rules(self) -> None:
+        """Raises InputError for a value out of range."""
+        expect("max_skip", self.max_skip, 0, 1)
+        expect("max_pixels", self.max_pixels, 0.0001, 1000)
+
+
 @dataclass
 class SSDOptions:
     """What SSD and SSDLite can be told (papers: sections on anchors, matching and losses in V1, V2, V3).
@@ -69,7 +98,7 @@ class SSDOptions:
 
 
 @dataclass
-class TrainDetection:
+class TrainDetection(ReadingRules):
     """Train a detector and judge it by COCO's 12 numbers.
 
     Args:
@@ -170,6 +199,7 @@ class TrainDetection:
     ssd: SSDOptions = field(default_factory=SSDOptions)
 
     def __post_init__(self) -> None:
+        self.check_rules()
         for name in ("epochs", "batch_size", "accumulate", "validate_every", "num_nodes"):
             expect(name, getattr(self, name), 1)
         for name in ("lr", "weight_decay", "momentum", "clip", "warmup", "gamma", "power"):
@@ -181,7 +211,7 @@ class TrainDetection:
 
 
 @dataclass
-class EvalDetection:
+class EvalDetection(ReadingRules):
     """Judge a trained detector, or a predictions file, by COCO's 12 numbers.
 
     Args:
@@ -213,6 +243,7 @@ class EvalDetection:
     nms_iou: float | None = None
 
     def __post_init__(self) -> None:
+        self.check_rules()
         expect("batch_size", self.batch_size, 1)
         expect("workers", self.workers, -1, 1024)
         for name in ("score_threshold", "nms_iou"):

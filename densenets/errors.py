@@ -1,7 +1,7 @@
 """What ends a command: a line for each problem and an exit code, never a traceback.
 
 Exit codes: 0 ok, 1 a bug of ours (the only one with a traceback) or a dead worker, 2 bad input or configuration,
-3 training diverged, 4 storage, 130 interrupted (SIGINT), 143 terminated (SIGTERM); the last two with a checkpoint saved.
+3 training diverged, 4 storage, 130 interrupted (SIGINT), 143 terminated (SIGTERM), these two with a checkpoint saved.
 """
 
 PROBLEMS_SHOWN = 20
@@ -57,7 +57,7 @@ class Problems:
             self.lines.append(line)
 
     def refuse(self) -> None:
-        """InputError with a line for each of the first problems and a count of the rest; nothing where there are none."""
+        """InputError with a line for each of the first problems and a count of the rest, where there are any."""
         if self.count > len(self.lines):
             raise InputError("\n".join([*self.lines, f"and {self.count - len(self.lines)} more problems"]))
         if self.lines:
