@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from densenets.config import ReadingRules
 from densenets.errors import InputError, printable
 
 if TYPE_CHECKING:
     from densenets.data.dataset import DetectionSplit
 
-# Layout -> the function (root, split, classes) that reads it.
+# Layout -> the function (root, split, classes, rules) that reads it.
 DATASETS: dict[str, str] = {
     "coco": "densenets.data.coco:load_coco_root",
     "voc": "densenets.data.voc:load_voc_root",
@@ -22,16 +23,22 @@ DATASETS: dict[str, str] = {
 RECIPES = ("none", "flip", "ssd", "ssdlite")
 
 
-def open_split(data: str | os.PathLike[str], split: str, classes: Sequence[str] | None = None) -> "DetectionSplit":
+def open_split(
+    data: str | os.PathLike[str],
+    split: str,
+    classes: Sequence[str] | None = None,
+    rules: ReadingRules | None = None,
+) -> "DetectionSplit":
     """The detection split `split` of the folder `data`, whose layout is found by looking.
 
-    classes: names in label order, from a checkpoint or from the training split; None takes the data's own.
+    classes: names in label order, from a checkpoint or from the training split; None takes the data's own. rules: how
+    strictly to read; as the flags' defaults say where not given. InputError has a line for each of the first problems.
     """
     root = Path(data)
     module, _, name = DATASETS[find_layout(root)].partition(":")
     load = getattr(import_module(module), name)
     with _in_one_line(root):
-        return load(root, split, classes)
+        return load(root, split, classes, rules or ReadingRules())
 
 
 def find_layout(root: Path) -> str:

@@ -1,33 +1,31 @@
 """COCO's JSON form of boxes, as COCO itself, Roboflow and most tools write it."""
 
-import gc
-import json
-import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from densenets.data.dataset import DetectionSplit, Objects, check_boxes, show
-from densenets.data.decode import locate, read_bytes
-from densenets.errors import InputError, printable
+from densenets.config import ReadingRules
+from densenets.data.dataset import DetectionSplit, Objects
+from densenets.data.decode import climbs, locate
+from densenets.data.document import LARGEST_ID, Item, Items, first_places, floats, read_json
+from densenets.data.faults import CUT, USUAL, BoxReport, Skip, check_boxes, limit_skips, show, sift
+from densenets.errors import InputError, Problems, printable
 
-logger = logging.getLogger(__name__)
-
-LARGEST_ID = 2**53  # beyond it a float cannot hold every whole number
 ROBOFLOW = "_annotations.coco.json"
+FORMS = {"xywh": "x y width height", "xyxy": "x0 y0 x1 y1"}
+MISTAKEN = (0.05, 0.01)  # boxes are of the other form where more than this part fails in the one and less in the other
 
-Item = dict[str, Any]
-Where = Callable[[int], str]  # the words that name item i in an error
 
-
-def load_coco_root(root: Path, split: str, classes: Sequence[str] | None = None) -> DetectionSplit:
+def load_coco_root(
+    root: Path, split: str, classes: Sequence[str] | None = None, rules: ReadingRules = USUAL
+) -> DetectionSplit:
     """The split of a folder in COCO's or Roboflow's layout; "train" finds train2017 as well."""
     annotations, images = find_coco(root, split)
-    return load_coco(annotations, images, classes)
+    return load_coco(annotations, images, classes, rules)
 
 
 def find_coco(root: Path, split: str) -> tuple[Path, Path]:
@@ -63,259 +61,225 @@ def _annotation_file(folder: Path, split: str) -> Path:
     )
 
 
-def load_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> DetectionSplit:
+class Categories(NamedTuple):
+    """names: C in label order. ids: (C,) the file's id of each. labels: id -> label, of all ids of the file."""
+
+    names: tuple[str, ...]
+    ids: np.ndarray
+    labels: dict[int, int]
+
+
+class Pictures(NamedTuple):
+    """ids: (N,). sizes: (N, 2) height and width. names: N as written. files: (N,) full paths. places: id -> row."""
+
+    ids: np.ndarray
+    sizes: np.ndarray
+    names: list[str]
+    files: np.ndarray
+    places: dict[int, int]
+
+
+def load_coco(
+    annotations: Path, images: Path, classes: Sequence[str] | None = None, rules: ReadingRules = USUAL
+) -> DetectionSplit:
     """The boxes of an annotation file and the folder that holds its images.
 
     Labels follow the sorted category ids; `classes` gives their order by name, and may have more of them.
     """
     document = read_json(annotations)
-    pictures, objects, categories = (
-        _items(document, key, annotations) for key in ("images", "annotations", "categories")
-    )
-    if not pictures or not categories:
-        raise InputError(f"{printable(annotations)}: no {'categories' if pictures else 'images'} [D36]")
-    if annotations.name == ROBOFLOW:
-        categories = _without_root(categories, objects)
-    names, category_ids, label_of = _classes(categories, annotations, classes)
-    image_ids, sizes, file_names = _pictures(pictures, annotations)
-    files = locate(images, file_names, annotations)
-    objects_, skipped = _objects(objects, annotations, image_ids, sizes, file_names, label_of)
-    return DetectionSplit.build(names, category_ids, image_ids, files, sizes, objects_, skipped)
+    pictures = Items(document, "images", annotations, _image_words)
+    root = _roboflow_root(document) if annotations.name == ROBOFLOW else ()
+    categories = Items(document, "categories", annotations, _category_words, left_out=root)
+    objects = Items(document, "annotations", annotations, lambda item: f"id {show(item.get('id'))}")
+    if not len(pictures) or not len(categories):
+        raise InputError(f"{printable(annotations)}: no {'categories' if len(pictures) else 'images'} [D36]")
+    problems = Problems()
+    known = _categories(categories, classes)
+    shown = _pictures(pictures, images, rules)
+    objects.describe = lambda item: _annotation_words(item, shown)
+    read, skips, notes = _objects(objects, known, shown, rules, problems)
+    for items in (categories, pictures, objects):
+        items.faults.tell(problems)
+    problems.refuse()
+    return DetectionSplit.build(known.names, known.ids, shown.ids, shown.files, shown.sizes, read, skips, notes, rules)
 
 
-def read_json(path: Path) -> Any:
-    """Strict JSON in UTF-8: no NaN or Infinity, no key twice, no byte order mark.
-
-    The key `segmentation` is dropped on the way: it is most of COCO's bytes, and boxes need none of it.
-    """
-    collecting = gc.isenabled()
-    gc.disable()  # millions of small objects, and no cycle among them
-    try:
-        return json.loads(read_bytes(path).decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise InputError(f"{printable(path)}: not valid JSON: nested too deeply [D37]") from error
-    except ValueError as error:  # also UnicodeDecodeError and a number of thousands of digits
-        raise InputError(f"{printable(path)}: not valid JSON: {printable(error)} [D37]") from error
-    finally:
-        if collecting:
-            gc.enable()
+def _image_words(item: Item) -> str:
+    return f"id {show(item.get('id'))}, {show(item.get('file_name'))}"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    item = dict(pairs)
-    if len(item) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {show(next(k for k in keys if keys.count(k) > 1))} stands twice in one object")
-    item.pop("segmentation", None)
-    return item
+def _category_words(item: Item) -> str:
+    return f"id {show(item.get('id'))}, {show(item.get('name'))}"
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number [D09]")
-
-
-# Columns of a list of items. Each is checked as a whole first; only a fault is looked for one by one.
-
-
-def _items(document: Any, key: str, path: Path) -> list[Item]:
-    items = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(items, list):
-        raise InputError(f"{printable(path)}: has no list {show(key)}; is it a COCO annotation file? [D37]")
-    for index, item in enumerate(items):
-        if type(item) is not dict:
-            raise InputError(f"{printable(path)}: {key}[{index}] is not an object [D37]")
-    return items
-
-
-def _column(items: list[Item], key: str, kinds: set[type], what: str, where: Where, default: Any = None) -> list[Any]:
-    """`key` of every item, each of a type in `kinds`; a bool is no int."""
-    values = [item.get(key, default) for item in items]
-    if not set(map(type, values)) <= kinds:
-        index = next(i for i, value in enumerate(values) if type(value) not in kinds)
-        found = f"is {show(values[index])}" if key in items[index] else "is missing"
-        raise InputError(f"{where(index)}: {key} {found}; it must be {what} [D37]")
-    return values
-
-
-def _whole(items: list[Item], key: str, where: Where) -> np.ndarray:
-    """(len(items),) int64."""
-    values = _column(items, key, {int}, "a whole number", where)
-    if values and (min(values) <= -LARGEST_ID or max(values) >= LARGEST_ID):
-        index = next(i for i, value in enumerate(values) if abs(value) >= LARGEST_ID)
-        raise InputError(f"{where(index)}: {key} is beyond 2^53 [D37]")
-    return np.array(values, dtype=np.int64)
-
-
-def _floats(values: list[Any]) -> np.ndarray:
-    """(len(values),) float64; infinite where a whole number of hundreds of digits has no float."""
-    try:
-        return np.array(values, dtype=np.float64)
-    except OverflowError:
-        return np.array([value if abs(value) < 2**1000 else np.inf for value in values], dtype=np.float64)
-
-
-def _refuse_twice(values: list[Any], what: str, where: Where, code: str) -> None:
-    if len(set(values)) == len(values):
-        return
-    seen: dict[Any, int] = {}
-    for index, value in enumerate(values):
-        if value in seen:
-            raise InputError(f"{where(index)}: its {what} is that of {where(seen[value])} too [{code}]")
-        seen[value] = index
-
-
-def _first(bad: np.ndarray) -> int:
-    return int(bad.argmax())
+def _annotation_words(item: Item, pictures: Pictures) -> str:
+    image = item.get("image_id")
+    row = pictures.places.get(image, -1) if type(image) is int else -1
+    file = f" {show(pictures.names[row])}" if row >= 0 else ""
+    return f"id {show(item.get('id'))}, image {show(image)}{file}"
 
 
 # Categories
 
 
-def _classes(
-    categories: list[Item], path: Path, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], np.ndarray, dict[int, int]]:
-    """(names in label order, (C,) the file's id of each, category id -> label)."""
-
-    def where(index: int) -> str:
-        item = categories[index]
-        return f"{printable(path)}: categories[{index}] (id {show(item.get('id'))}, {show(item.get('name'))})"
-
-    ids = _whole(categories, "id", where).tolist()
-    names = _column(categories, "name", {str}, "a text", where)
-    _refuse_twice(ids, "id", where, "D18")
-    _refuse_twice(names, "name", where, "D18")
+def _categories(items: Items, classes: Sequence[str] | None) -> Categories:
+    ids = items.whole("id").tolist()
+    names = items.values("name", {str}, "a text", filler="")
+    items.unique(ids, "id", "[D18]")
+    items.unique(names, "name", "[D18]")
     id_of = dict(zip(names, ids, strict=True))
-    order = tuple(sorted(names, key=id_of.__getitem__)) if classes is None else tuple(classes)
-    for index, name in enumerate(names):
-        if name not in order:
-            known = printable(", ".join(order[:20])) + (", ..." if len(order) > 20 else "")
-            raise InputError(f"{where(index)}: not among the classes asked for: {known}")
+    order = tuple(sorted(id_of, key=id_of.__getitem__)) if classes is None else tuple(classes)
+    labels = {name: label for label, name in enumerate(order)}
+    asked = printable(", ".join(order[:20])) + (", ..." if len(order) > 20 else "")
+    strange = np.array([name not in labels for name in names])
+    items.faults.add(strange, lambda row: f"not among the classes asked for: {asked} [D22]")
     # A class that this file lacks gets an id of its own, so that a prediction of it can be written down.
     free = iter(range(max(ids) + 1, max(ids) + 1 + len(order)))
     numbers = [id_of[name] if name in id_of else next(free) for name in order]
-    return order, np.array(numbers, dtype=np.int64), {number: label for label, number in enumerate(numbers)}
+    label_of = {number: labels.get(name, 0) for name, number in zip(names, ids, strict=True)}
+    return Categories(order, np.array(numbers, dtype=np.int64), label_of)
 
 
-def _without_root(categories: list[Item], objects: list[Item]) -> list[Item]:
-    """Roboflow lists the data set itself as a category above all others, which no box ever has."""
-    used = {number for item in objects if isinstance(number := item.get("category_id"), int)}
-    odd = lambda item: not isinstance(item.get("id"), int)  # noqa: E731  (told of when the ids are read)
+def _roboflow_root(document: Any) -> set[int]:
+    """Where Roboflow lists the data set itself as a category above all others, which no box ever has."""
+    lists = [document.get(key) if isinstance(document, dict) else None for key in ("categories", "annotations")]
+    categories, objects = ([item for item in _as_list(found) if type(item) is dict] for found in lists)
+    used = {number for item in objects if type(number := item.get("category_id")) is int}
     above = [item.get("supercategory") for item in categories]
-    return [
-        item
-        for item in categories
-        if item.get("supercategory") != "none" or odd(item) or item["id"] in used or item.get("name") not in above
-    ]
+    return {
+        place
+        for place, item in enumerate(_as_list(lists[0]))
+        if type(item) is dict and item.get("supercategory") == "none" and item.get("name") in above
+        if type(item.get("id")) is int and item["id"] not in used
+    }
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 # Images
 
 
-def _pictures(pictures: list[Item], path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """((N,) ids, (N, 2) height and width, N file names)."""
+def _pictures(items: Items, folder: Path, rules: ReadingRules) -> Pictures:
+    ids = items.whole("id")
+    items.unique(ids.tolist(), "id", "[D19]")
+    places = {number: row for row, number in enumerate(ids.tolist())}
+    sizes = np.stack([items.whole(key) for key in ("height", "width")], axis=1)
+    names = items.values("file_name", {str}, "a text", filler="")
+    items.faults.add(
+        sizes.min(axis=1) <= 0, lambda row: f"{sizes[row, 1]}x{sizes[row, 0]} is not the size of a picture [D26]"
+    )
+    sizes[items.faults.bad] = LARGEST_ID  # of a picture that is not known no box can be outside
+    climbing = np.array([climbs(name) for name in names])
+    items.faults.add(climbing, lambda row: "its file_name does not name a file inside the images folder [D24]")
+    safe = ["" if is_bad else name for name, is_bad in zip(names, climbing, strict=True)]
+    files, missing, outside = locate(folder, safe, rules.follow_symlinks)
+    items.faults.add(outside, lambda row: "a link leads out of the images folder; --follow-symlinks allows it [D24]")
+    items.faults.add(missing, lambda row: f"no such file in {printable(folder)}{_slashes(names[row])} [D23]")
+    return Pictures(ids, sizes, names, files, places)
 
-    def where(index: int) -> str:
-        item = pictures[index]
-        return f"{printable(path)}: images[{index}] (id {show(item.get('id'))}, {show(item.get('file_name'))})"
 
-    ids = _whole(pictures, "id", where)
-    _refuse_twice(ids.tolist(), "id", where, "D19")
-    sizes = np.stack([_whole(pictures, key, where) for key in ("height", "width")], axis=1)
-    if (sizes <= 0).any():
-        index = _first(sizes.min(axis=1) <= 0)
-        raise InputError(f"{where(index)}: {sizes[index, 1]}x{sizes[index, 0]} is not the size of a picture [D26]")
-    names = _column(pictures, "file_name", {str}, "a text", where)
-    for index, name in enumerate(names):
-        if "\0" in name or name.startswith("/") or ".." in name.split("/") or not name.strip("./"):
-            raise InputError(f"{where(index)}: its file_name does not name a file inside the images folder [D24]")
-    return ids, sizes, names
+def _slashes(name: str) -> str:
+    return "; folders are written with /, not with a backslash" if "\\" in name else ""
 
 
 # Annotations
 
 
 def _objects(
-    objects: list[Item],
-    path: Path,
-    image_ids: np.ndarray,
-    sizes: np.ndarray,
-    file_names: list[str],
-    label_of: dict[int, int],
-) -> tuple[Objects, dict[str, int]]:
-    """The annotations that can be used, and how many were left out by reason."""
-
-    place_of = {number: place for place, number in enumerate(image_ids.tolist())}
-
-    def where(index: int) -> str:
-        item = objects[index]
-        image = item.get("image_id")
-        place = place_of.get(image, -1) if type(image) is int else -1
-        file = f" {show(file_names[place])}" if place >= 0 else ""
-        return f"{printable(path)}: annotations[{index}] (id {show(item.get('id'))}, image {show(image)}{file})"
-
-    ids = _whole(objects, "id", where)
-    _refuse_twice(ids.tolist(), "id", where, "D20")
-    rows = _positions(objects, "image_id", place_of, where)
-    labels = _positions(objects, "category_id", label_of, where)
-    boxes, xywh, empty = _boxes(objects, sizes[rows], path, where)
-    read = Objects(rows, boxes, xywh, labels, _crowd(objects, where), _areas(objects, where), ids)
-    return read.without(empty, where)
+    items: Items, categories: Categories, pictures: Pictures, rules: ReadingRules, problems: Problems
+) -> tuple[Objects, list[Skip], dict[str, int]]:
+    """The annotations that can be used, those that were left out, and how often what was put right."""
+    notes: dict[str, int] = {}
+    ids = _ids(items, rules, notes)
+    rows = _positions(items, "image_id", pictures.places)
+    labels = _positions(items, "category_id", categories.labels)
+    lists = _lists(items)
+    corners, xywh = _both_forms(floats(list(chain.from_iterable(lists))).reshape(-1, 4), rules.box_format)
+    report = check_boxes(corners, pictures.sizes[rows])
+    _refuse_mistaken(items, corners, xywh, report, pictures.sizes[rows], rules)
+    left_out, skips = sift(report, corners, lambda row: f"bbox {show(lists[row])}", items.faults, rules)
+    notes[CUT] = int(report.clipped.sum())
+    crowd, area = _crowd(items, notes), _areas(items, xywh, notes)
+    limit_skips(skips, len(items), items.path, rules, problems)
+    return Objects(rows, report.boxes, xywh, labels, crowd, area, ids).take(~left_out), skips, notes
 
 
-def _positions(objects: list[Item], key: str, known: dict[int, int], where: Where) -> np.ndarray:
-    """What `known` says of each item's id."""
-    wanted = _whole(objects, key, where).tolist()
+def _ids(items: Items, rules: ReadingRules, notes: dict[str, int]) -> np.ndarray:
+    """(M,) the annotations' ids; where they may be renumbered, one that stood before is replaced."""
+    ids = items.whole("id")
+    if not rules.renumber:
+        items.unique(ids.tolist(), "id", "(--renumber gives new ids) [D20]")
+        return ids
+    again = np.array(first_places(ids.tolist(), items.faults.bad), dtype=np.int64) >= 0
+    ids[again] = ids.max(initial=0) + 1 + np.arange(int(again.sum()))
+    notes["annotations with a new id [D20]"] = int(again.sum())
+    return ids
+
+
+def _positions(items: Items, key: str, known: dict[int, int]) -> np.ndarray:
+    """(M,) what `known` says of each item's id."""
+    wanted = items.whole(key).tolist()
     rows = np.array([known.get(number, -1) for number in wanted], dtype=np.int64)
-    if (rows < 0).any():
-        index = _first(rows < 0)
-        raise InputError(f"{where(index)}: {key} {wanted[index]} is unknown [D22]")
-    return rows
+    items.faults.add(rows < 0, lambda row: f"{key} {wanted[row]} is unknown [D22]")
+    return rows.clip(min=0)
 
 
-def _boxes(
-    objects: list[Item], sizes: np.ndarray, path: Path, where: Where
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """((M, 4) x0 y0 x1 y1 cut at the image's edges, (M, 4) x y width height as written, (M,) bool: no area)."""
-    lists = _column(objects, "bbox", {list}, "a list of 4 numbers", where)
-    flat = list(chain.from_iterable(lists))
-    if not set(map(len, lists)) <= {4} or not set(map(type, flat)) <= {int, float}:
-        index = next(i for i, box in enumerate(lists) if [type(v) in (int, float) for v in box] != [True] * 4)
-        raise InputError(f"{where(index)}: bbox is {show(lists[index])}; it must be 4 numbers [D43]")
-    xywh = _floats(flat).reshape(-1, 4)
+def _lists(items: Items) -> list[list[float]]:
+    """M times 4 numbers."""
+    lists = items.values("bbox", {list}, "a list of 4 numbers", filler=[0, 0, 1, 1])
+    if set(map(len, lists)) <= {4} and set(map(type, chain.from_iterable(lists))) <= {int, float}:
+        return lists
+    odd = [[type(value) in (int, float) for value in box] != [True] * 4 for box in lists]
+    items.faults.add(np.array(odd), lambda row: f"bbox is {show(lists[row])}; it must be 4 numbers [D43]")
+    return [[0, 0, 1, 1] if is_odd else box for box, is_odd in zip(lists, odd, strict=True)]
+
+
+def _both_forms(written: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
+    """((M, 4) x0 y0 x1 y1, (M, 4) x y width height) of boxes written in the `form` that --box-format says."""
+    start, rest = written[:, :2], written[:, 2:]
     with np.errstate(over="ignore", invalid="ignore"):
-        report = check_boxes(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), sizes)
-    if report.fault:
-        index, fault = report.fault
-        raise InputError(f"{where(index)}: bbox {show(lists[index])} has {fault}{_hint(xywh, sizes)}")
-    if report.clipped:
-        logger.info("%s: cut %d boxes at the edge of their image [D11]", printable(path), report.clipped)
-    return report.boxes, xywh, report.empty
+        if form == "xyxy":
+            return written, np.concatenate([start, rest - start], axis=1)
+        return np.concatenate([start, start + rest], axis=1), written
 
 
-def _hint(xywh: np.ndarray, sizes: np.ndarray) -> str:
-    """Boxes that leave their images, but would not if they were corners, were written as corners."""
-    limit = sizes[:, ::-1] + 1
-    leave = (xywh[:, :2] + xywh[:, 2:] > limit).any(axis=1).mean()
-    fail_as_corners = ((xywh[:, 2:] > limit) | (xywh[:, 2:] < xywh[:, :2])).any(axis=1).mean()
-    looks = leave > 0.05 and fail_as_corners < 0.01
-    return "; the file looks like x0 y0 x1 y1, where COCO writes x y width height [D12]" if looks else ""
+def _refuse_mistaken(
+    items: Items, corners: np.ndarray, xywh: np.ndarray, report: BoxReport, sizes: np.ndarray, rules: ReadingRules
+) -> None:
+    """InputError where the boxes fit their images far better when read in the other form."""
+    written, other = (xywh, "xyxy") if rules.box_format == "xywh" else (corners, "xywh")
+    wrong = report.unusable & ~items.faults.bad
+    if not wrong.any() or wrong.mean() <= MISTAKEN[0]:
+        return
+    fails = check_boxes(_both_forms(written, other)[0], sizes).unusable
+    if fails.mean() < MISTAKEN[1]:
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{printable(items.path)}: looks like {FORMS[other]}: {int(fails.sum())} of {len(items)} boxes leave their "
+            f"images so, and {int(wrong.sum())} as {FORMS[rules.box_format]}; --box-format {other} "
+            f"reads it; the first: {items.name(row)}: bbox {show(written[row].tolist())} [D12]"
+        )
 
 
-def _crowd(objects: list[Item], where: Where) -> np.ndarray:
-    values = _column(objects, "iscrowd", {int, bool}, "0 or 1", where, default=0)
+def _crowd(items: Items, notes: dict[str, int]) -> np.ndarray:
+    notes["annotations without iscrowd, taken as 0 [D15]"] = sum("iscrowd" not in item for item in items.items)
+    values = items.values("iscrowd", {int, bool}, "0 or 1", filler=0, default=0)
     if not set(values) <= {0, 1}:
-        index = next(i for i, value in enumerate(values) if value not in (0, 1))
-        raise InputError(f"{where(index)}: iscrowd is {show(values[index])}; it must be 0 or 1 [D15]")
-    return np.array(values, dtype=bool)
+        odd = np.array([value not in (0, 1) for value in values])
+        items.faults.add(odd, lambda row: f"iscrowd is {show(values[row])}; it must be 0 or 1 [D15]")
+    return np.array([bool(value) for value in values], dtype=bool)
 
 
-def _areas(objects: list[Item], where: Where) -> np.ndarray:
+def _areas(items: Items, xywh: np.ndarray, notes: dict[str, int]) -> np.ndarray:
     """The file's areas; where it has none, the box's."""
-    values = _column(objects, "area", {int, float, type(None)}, "a number", where)
-    filled = [item["bbox"][2] * item["bbox"][3] if v is None else v for v, item in zip(values, objects, strict=True)]
-    areas = _floats(filled)
+    values = items.values("area", {int, float, type(None)}, "a number", filler=None)
+    lacking = np.array([value is None for value in values], dtype=bool)
+    notes["areas taken from the box [D15]"] = int(lacking.sum())
+    areas = floats([0 if value is None else value for value in values])
+    with np.errstate(over="ignore", invalid="ignore"):
+        areas = np.where(lacking, xywh[:, 2] * xywh[:, 3], areas)
     bad = ~(np.isfinite(areas) & (areas >= 0))
-    if bad.any():
-        index = _first(bad)
-        raise InputError(f"{where(index)}: area is {show(values[index])}; it must be a number of 0 or more [D09]")
+    items.faults.add(bad, lambda row: f"area is {show(values[row])}; it must be a number of 0 or more [D09]")
     return areas

@@ -1,7 +1,6 @@
 """A detection split as arrays, and the samples and batches drawn from it."""
 
-import json
-import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densenets.config import ReadingRules
 from densenets.contract import Batch, Boxes, ImageInfo
-from densenets.data.decode import PictureError, read_image
+from densenets.data.decode import AnimationError, PictureError, read_image
+from densenets.data.faults import USUAL, Skip, allowed_skips, too_many
 from densenets.data.sampling import keyed_hash
-from densenets.errors import InputError, printable
-
-logger = logging.getLogger(__name__)
+from densenets.errors import InputError
 
 REPLACEMENTS = 8  # pictures tried in place of one that cannot be read, before the training stops
 
@@ -50,7 +49,9 @@ class DetectionSplit:
     crowd: np.ndarray  # (M,) bool: a region where a detection is neither right nor wrong
     area: np.ndarray  # (M,) float64, file px; the mask's where the file has one
     annotation_ids: np.ndarray  # (M,) int64
-    skipped: dict[str, int] = field(default_factory=dict)  # annotations left out, by reason
+    skips: tuple[Skip, ...] = ()  # annotations left out
+    notes: dict[str, int] = field(default_factory=dict)  # what was put right in reading -> how often
+    rules: ReadingRules = field(default_factory=ReadingRules)  # by which it was read, and by which its pictures are
 
     @classmethod
     def build(
@@ -61,15 +62,27 @@ class DetectionSplit:
         files: np.ndarray,
         sizes: np.ndarray,
         objects: "Objects",
-        skipped: dict[str, int],
+        skips: Sequence[Skip] = (),
+        notes: dict[str, int] | None = None,
+        rules: ReadingRules = USUAL,
     ) -> "DetectionSplit":
         """A split from objects in any order."""
         sorted_ = objects.take(np.argsort(objects.rows, kind="stable"))
         first = np.concatenate([[0], np.cumsum(np.bincount(objects.rows, minlength=len(image_ids)))]).astype(np.int64)
-        return cls(classes, category_ids, image_ids, files, sizes, first, *sorted_[1:], skipped)
+        columns = (classes, category_ids, image_ids, files, sizes, first, *sorted_[1:])
+        return cls(*columns, tuple(skips), {what: count for what, count in (notes or {}).items() if count}, rules)
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many annotations were left out, by reason."""
+        return dict(Counter(skip.reason for skip in self.skips))
+
+    def picture(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, the image at `index`; PictureError or InputError as `read_image` says."""
+        return read_image(str(self.files[index]), self.sizes[index], self.rules.max_pixels)
 
     def target(self, index: int) -> Target:
         """The objects of the image at `index`."""
@@ -119,60 +132,6 @@ class Objects(NamedTuple):
         """The objects at these positions, or those that a mask marks."""
         return Objects(*(column[which] for column in self))
 
-    def without(self, empty: np.ndarray, where: Callable[[int], str]) -> tuple["Objects", dict[str, int]]:
-        """The objects that have an area, and how many were left out by reason; where: the words for row i."""
-        if not empty.any():
-            return self, {}
-        count = int(empty.sum())
-        first = where(int(empty.argmax()))
-        logger.warning("skipped %d of %d boxes: no area [D07]; the first: %s", count, len(empty), first)
-        return self.take(~empty), {"zero-area": count}
-
-
-class BoxReport(NamedTuple):
-    """boxes: (M, 4) cut at the image's edges; empty: (M,) bool, no area; clipped: how many were cut.
-
-    fault: the first row that cannot be used and what is wrong with it, or None.
-    """
-
-    boxes: np.ndarray
-    empty: np.ndarray
-    clipped: int
-    fault: tuple[int, str] | None
-
-
-def check_boxes(boxes: np.ndarray, sizes: np.ndarray) -> BoxReport:
-    """Judge (M, 4) boxes x0 y0 x1 y1 against the (M, 2) heights and widths of their images.
-
-    Outside by up to 1 px or 1 % of the image's side is rounding and is cut; more is a fault.
-    """
-    low, high = boxes[:, :2], boxes[:, 2:]
-    limit = sizes[:, ::-1].astype(np.float64)  # width, height
-    slack = np.maximum(1.0, 0.01 * limit)
-    with np.errstate(invalid="ignore"):
-        finite = np.isfinite(boxes).all(axis=1)
-        empty = finite & (high == low).any(axis=1) & (high >= low).all(axis=1)
-        outside = ((low < -slack) | (high > limit + slack)).any(axis=1)
-        faults = {
-            "a coordinate that is not a finite number [D09]": ~finite,
-            "a negative width or height [D08]": (high < low).any(axis=1),
-            "no part inside the image [D10]": ~empty & ((low >= limit) | (high <= 0)).any(axis=1),
-            "more than rounding outside the image [D11]": ~empty & outside,
-        }
-    bad = np.stack(list(faults.values()))
-    fault = None
-    if bad.any():
-        row = int(bad.any(axis=0).argmax())
-        fault = (row, list(faults)[int(bad[:, row].argmax())])
-    inside = np.concatenate([np.clip(low, 0, limit), np.clip(high, 0, limit)], axis=1)
-    return BoxReport(inside, empty, int((~empty & (inside != boxes).any(axis=1)).sum()), fault)
-
-
-def show(value: object) -> str:
-    """A value of a file as JSON writes it, on one line and not too long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return printable(text if len(text) <= 80 else f"{text[:77]}...")
-
 
 class Sample(NamedTuple):
     """One image (3, H, W) uint8 with its target; skipped: a line for each picture tried before this one."""
@@ -187,8 +146,10 @@ class DetectionDataset(torch.utils.data.Dataset[Sample]):
     """Samples by (epoch, index): what is drawn depends on (seed, epoch, image id), never on worker or process.
 
     canvas: (H, W). substitute: in training another picture takes the place of one that cannot be read and the fault
-    travels along in `skipped`; in evaluation (False) the fault is raised. A picture of another size than stated is a
-    fault of the annotations, which is always raised.
+    travels along in `skipped`, unless the split is read strictly; more of them than --max-skip allows are an
+    InputError. They are counted over all processes that load for this dataset, though not over the ranks of a
+    distributed training. In evaluation (False) the fault is raised. An animation, and a picture of another size than
+    stated, are always raised.
     """
 
     def __init__(
@@ -204,6 +165,7 @@ class DetectionDataset(torch.utils.data.Dataset[Sample]):
         self.canvas = canvas
         self.seed = seed
         self.substitute = substitute
+        self._unreadable = torch.zeros(len(split), dtype=torch.bool).share_memory_()  # the loading processes' too
 
     def __len__(self) -> int:
         return len(self.split)
@@ -224,14 +186,22 @@ class DetectionDataset(torch.utils.data.Dataset[Sample]):
         for attempt in range(1, REPLACEMENTS + 2):
             if index not in faults:
                 try:
-                    pixels = read_image(str(self.split.files[index]), self.split.sizes[index])
-                    return index, pixels, tuple(faults.values())
+                    return index, self.split.picture(index), tuple(faults.values())
                 except PictureError as fault:
-                    if not self.substitute:
-                        raise
+                    self._count(index, fault)
                     faults[index] = str(fault)
             index = keyed_hash(self.seed, epoch, image_id, attempt) % len(self.split)
         raise InputError(f"{next(iter(faults.values()))} (and {REPLACEMENTS} pictures tried in its place)")
+
+    def _count(self, index: int, fault: PictureError) -> None:
+        """Raises the fault of the picture at `index` where it may not be skipped, or is one too many."""
+        rules = self.split.rules
+        if not self.substitute or rules.strict or isinstance(fault, AnimationError):
+            raise fault
+        self._unreadable[index] = True
+        count = int(self._unreadable.sum())
+        if count > allowed_skips(len(self), rules.max_skip):
+            raise InputError(f"{fault}; {too_many(count, len(self), 'pictures', rules)} [D41]")
 
 
 def _boxes(boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray) -> Boxes:

@@ -1,12 +1,17 @@
 """Files and the pictures in them: Pillow alone, from bytes, in full. Other decoders crash on some broken files."""
 
+import contextlib
+import errno
 import io
 import logging
+import math
 import os
 import posixpath
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -16,7 +21,7 @@ from densenets.errors import InputError, printable
 logger = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # no other parser of Pillow ever runs
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 64.0  # millions
 MIN_SIDE = 8
 MAX_ASPECT = 50
 ORIENTATION = 0x0112  # EXIF tag
@@ -34,63 +39,89 @@ GUESSES = (  # how a file begins, in lower case, and what it then is
     (b"version https://git-lfs", "looks like a git-lfs pointer (run git lfs pull)"),
     (b"<!doctype html", "looks like an HTML page, perhaps of a download that failed"),
     (b"<html", "looks like an HTML page, perhaps of a download that failed"),
-    (b"gif8", "looks like a GIF; JPEG, PNG, WebP and BMP are read"),
     (b"ii*\0", "looks like a TIFF; JPEG, PNG, WebP and BMP are read"),
     (b"mm\0*", "looks like a TIFF; JPEG, PNG, WebP and BMP are read"),
     (b"%pdf", "looks like a PDF; JPEG, PNG, WebP and BMP are read"),
 )
 
 _warned: set[str] = set()  # the first picture that was warned of
+_pillow = threading.RLock()  # around Pillow's own limit, which is one for the whole process
+if hasattr(os, "register_at_fork"):  # a process forked while another thread held it would wait for ever
+    os.register_at_fork(before=_pillow.acquire, after_in_parent=_pillow.release, after_in_child=_pillow.release)
 
 
 class PictureError(InputError):
     """A picture that cannot be read or used, whatever is said of it; in training another may stand in for it."""
 
 
-def read_image(path: str | os.PathLike[str], size: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+class AnimationError(PictureError):
+    """A file of several pictures, of which none is said to be meant; nothing stands in for it."""
+
+
+def read_image(
+    path: str | os.PathLike[str], size: Sequence[int] | np.ndarray | None = None, max_pixels: float = MAX_PIXELS
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB.
 
-    size: the (height, width) that the annotations state. A picture with an EXIF orientation is turned where that makes
-    it this size; where both ways do, or nothing is stated, it is turned. Raises PictureError; InputError where the
-    picture is sound, but of another size than stated.
+    max_pixels: in millions; a header that states more is refused before anything is decoded. size: the (height, width)
+    that the annotations state. A picture with an EXIF orientation is turned where that makes it this size; where both
+    ways do, or nothing is stated, it is turned. Raises PictureError; InputError where the picture is sound, but of
+    another size than stated.
     """
     try:
         data = read_bytes(Path(path))
     except InputError as error:
         raise PictureError(str(error)) from error
-    return decode_image(data, printable(path), size)
+    return decode_image(data, printable(path), size, max_pixels)
 
 
-def decode_image(data: bytes, name: str, size: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+def decode_image(
+    data: bytes, name: str, size: Sequence[int] | np.ndarray | None = None, max_pixels: float = MAX_PIXELS
+) -> np.ndarray:
     """As `read_image`, from bytes; `name` is what an error calls them."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of many pixels, judged here by a lower limit, and of odd metadata
-            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_header(image, name)
+            warnings.simplefilter("ignore")  # of many pixels, judged here by a limit of our own, and of odd metadata
+            with _limited_to(max_pixels):
+                image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_header(image, name, max_pixels)
             image.load()
             return _rgb(_upright(image, name, size), name)
     except InputError:
         raise
     except UnidentifiedImageError as error:
+        if data.startswith(b"GIF8"):
+            raise AnimationError(f"{name}: a GIF; JPEG, PNG, WebP and BMP are read [D30]") from error
         raise PictureError(f"{name}: not a picture: {_guess(data)} [D03]") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{name}: more than {MAX_PIXELS // 1_000_000} million pixels [D25]") from error
+        raise PictureError(f"{name}: more than {max_pixels:g} million pixels [D25]") from error
     except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
         raise PictureError(f"{name}: cut short or damaged: {reason(error)} [D01]") from error
 
 
-def _check_header(image: Image.Image, name: str) -> None:
+@contextlib.contextmanager
+def _limited_to(max_pixels: float) -> Iterator[None]:
+    """Pillow itself refuses more: its WebP reader has to, for it takes the memory as soon as a file is opened."""
+    with _pillow:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = math.ceil(max_pixels * 1e6 / 2)  # it raises at twice of this
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _check_header(image: Image.Image, name: str, max_pixels: float) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise PictureError(f"{name}: {width}x{height} is more than {MAX_PIXELS // 1_000_000} million pixels [D25]")
+    if width * height > max_pixels * 1e6:
+        raise PictureError(f"{name}: {width}x{height} is more than {max_pixels:g} million pixels [D25]")
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
         raise PictureError(
             f"{name}: {width}x{height}: a side under {MIN_SIDE} px or an aspect over {MAX_ASPECT} cannot be used [D26]"
         )
     # A JPEG with more frames is a camera's MPO, whose first is the picture.
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
-        raise PictureError(f"{name}: an animation, not a picture [D30]")
+        raise AnimationError(f"{name}: an animation, not a picture [D30]")
 
 
 def _upright(image: Image.Image, name: str, size: Sequence[int] | np.ndarray | None) -> Image.Image:
@@ -161,48 +192,61 @@ def reason(error: Exception) -> str:
     return printable(text or type(error).__name__)
 
 
-def locate(root: Path, names: Sequence[str], source: object) -> np.ndarray:
-    """(N,) the full paths of files named relative to `root`, which all exist.
+def climbs(name: str) -> bool:
+    """Whether a name that should be relative to a folder names nothing inside of it."""
+    return "\0" in name or name.startswith("/") or ".." in name.split("/") or not name.strip("./")
+
+
+class Located(NamedTuple):
+    """files: (N,) full paths. The masks, (N,): which are missing, and which are or lie behind a link that leads out."""
+
+    files: np.ndarray
+    missing: np.ndarray
+    outside: np.ndarray
+
+
+def locate(root: Path, names: Sequence[str], follow_symlinks: bool = False) -> Located:
+    """Files named relative to `root`.
 
     Each folder is listed once: that is faster than asking for 118,000 files one by one.
     """
-    found: dict[str, set[str]] = {}
-    missing = []
-    for name in names:
+    base = os.path.realpath(root)
+    found: dict[str, dict[str, bool]] = {}
+    strange: dict[str, bool] = {}  # folders that lie outside
+    missing, outside = np.zeros((2, len(names)), dtype=bool)
+    for row, name in enumerate(names):
         folder, file = posixpath.split(posixpath.normpath(name))
         if folder not in found:
-            found[folder] = list_files(root / folder, root, source)
-        if file not in found[folder]:
-            missing.append(name)
-    if missing:
-        hint = " (folders are written with /, not with a backslash)" if "\\" in missing[0] else ""
-        raise InputError(
-            f'{printable(source)}: "{printable(missing[0])}" is not in {printable(root)}{hint}; '
-            f"{len(missing)} of {len(names)} image files are missing [D23]"
-        )
-    return np.array([posixpath.join(root, name) for name in names])
+            found[folder] = list_files(root / folder)
+            strange[folder] = not (follow_symlinks or _is_inside(root / folder, base))
+        missing[row] = file not in found[folder]
+        is_link = found[folder].get(file, False) and not follow_symlinks
+        outside[row] = strange[folder] or (is_link and not _is_inside(root / folder / file, base))
+    return Located(np.array([posixpath.join(root, name) for name in names]), missing & ~outside, outside)
 
 
-def list_files(folder: Path, inside: Path, source: object) -> set[str]:
-    """The names of the files of a folder, read at one go; none where there is no such folder.
-
-    A link that leads out of `inside` is an InputError, which names `source`.
-    """
-    base = os.path.realpath(inside)
-    names = set()
+def list_files(folder: Path) -> dict[str, bool]:
+    """The names of a folder's files, read at one go, and which are links; none where there is no such folder."""
     try:
-        _refuse_outside(folder, base, source)
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    _refuse_outside(folder / entry.name, base, source)
-                if entry.is_file():
-                    names.add(entry.name)
-    except (OSError, ValueError):  # no such folder, or a name that this system cannot have
-        return set()
-    return names
+            return {entry.name: entry.is_symlink() for entry in entries if _is_file(entry)}
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no system can have
+        return {}
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return {}
+        raise InputError(f"{printable(folder)}: cannot be read: {reason(error)}") from error
 
 
-def _refuse_outside(place: Path, base: str, source: object) -> None:
-    if os.path.commonpath([base, os.path.realpath(place)]) != base:
-        raise InputError(f"{printable(source)}: {printable(place)} leads out of the images folder [D24]")
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads round in a circle
+        return False
+
+
+def _is_inside(place: Path, base: str) -> bool:
+    try:
+        return os.path.commonpath([base, os.path.realpath(place)]) == base
+    except ValueError:  # another drive; a name that no system can have
+        return False

@@ -11,19 +11,19 @@ The id of an image is its position, from 1, among the sorted names of all of Ann
 as long as no file comes or goes. The id of a category is its label + 1.
 """
 
-import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
-from densenets.data.dataset import DetectionSplit, Objects, check_boxes, show
-from densenets.data.decode import list_files, read_bytes
-from densenets.errors import InputError, printable
-
-logger = logging.getLogger(__name__)
+from densenets.config import ReadingRules
+from densenets.data.dataset import DetectionSplit, Objects
+from densenets.data.decode import Located, climbs, list_files, locate, read_bytes
+from densenets.data.faults import CUT, USUAL, Faults, Skip, check_boxes, limit_skips, show, sift
+from densenets.errors import InputError, Problems, printable
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -39,23 +39,30 @@ class Record(NamedTuple):
     difficult: list[bool]
 
 
-def load_voc_root(root: Path, split: str, classes: Sequence[str] | None = None) -> DetectionSplit:
+def load_voc_root(
+    root: Path, split: str, classes: Sequence[str] | None = None, rules: ReadingRules = USUAL
+) -> DetectionSplit:
     """The split of a folder in VOC's layout. Without `classes` they are the sorted names of the objects of this split
     and of "train", or of all of Annotations where there is no "train"."""
+    problems = Problems()
     names = split_names(root, split)
-    records = read_records(root, names)
+    files = _files(root, names, rules, problems)
+    records = read_records(root, names, rules, problems)
+    problems.refuse()
     if classes is None:
-        classes = _classes(root, names)
+        classes = _classes(root, names, rules)
     numbers = {name: i for i, name in enumerate(sorted(_annotated(root)), start=1)}
-    objects, skipped = _objects(records, tuple(classes))
+    objects, skips, notes = _objects(records, tuple(classes), rules, root / "Annotations")
     return DetectionSplit.build(
         classes=tuple(classes),
         category_ids=np.arange(1, len(classes) + 1),
         image_ids=np.array([numbers[name] for name in names]),
-        files=_files(root, names),
+        files=files,
         sizes=np.array([record.size for record in records], dtype=np.int64),
         objects=objects,
-        skipped=skipped,
+        skips=skips,
+        notes=notes,
+        rules=rules,
     )
 
 
@@ -72,29 +79,48 @@ def split_names(root: Path, split: str) -> list[str]:
     names = [line for line in lines if line]
     if not names:
         raise InputError(f"{printable(path)}: no images [D36]")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{printable(path)}: {show(twice)} stands there twice [D19]")
+    _refuse_ids(path, lines)
     return names
 
 
-def read_records(root: Path, names: Sequence[str]) -> list[Record]:
-    """The annotations of the named images."""
-    known = _annotated(root)
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise InputError(
-            f"{printable(root / 'Annotations')}: no {show(missing[0] + '.xml')}; "
-            f"{len(missing)} of {len(names)} annotation files are missing [D22]"
-        )
-    return [read_record(root / "Annotations" / f"{name}.xml") for name in names]
+def _refuse_ids(path: Path, lines: list[str]) -> None:
+    problems, first = Problems(), dict[str, int]()
+    for number, line in enumerate(lines, start=1):
+        if line and climbs(line):
+            problems.add(f"{printable(path)}: line {number}: {show(line)} is not inside the data set [D24]")
+        elif line and first.setdefault(line, number) != number:
+            problems.add(f"{printable(path)}: line {number}: {show(line)} stands in line {first[line]} too [D19]")
+    problems.refuse()
+
+
+def read_records(root: Path, names: Sequence[str], rules: ReadingRules, problems: Problems) -> list[Record]:
+    """The annotations of the named images; of those with a fault there is none."""
+    folder = root / "Annotations"
+    _, missing, outside = _located(folder, [f"{name}.xml" for name in names], rules, problems, "annotation [D22]")
+    records = []
+    for name in np.array(names, dtype=object)[~(missing | outside)]:
+        try:
+            records.append(read_record(folder / f"{name}.xml"))
+        except InputError as fault:
+            problems.add(str(fault))
+    return records
+
+
+def _located(folder: Path, names: Sequence[str], rules: ReadingRules, problems: Problems, what: str) -> Located:
+    """Where files of a folder are; what is missing, or behind a link that leads out, is told."""
+    located = locate(folder, names, rules.follow_symlinks)
+    for name in np.array(names, dtype=object)[located.outside]:
+        problems.add(f"{printable(folder / name)}: a link leads out of the folder; --follow-symlinks allows it [D24]")
+    for name in np.array(names, dtype=object)[located.missing]:
+        problems.add(f"{printable(folder)}: {show(name)}: no such {what}")
+    return located
 
 
 def read_record(path: Path) -> Record:
     """One XML file."""
     data = read_bytes(path)
-    if b"<!ENTITY" in data:
-        raise InputError(f"{printable(path)}: declares XML entities, which no annotation needs")
+    if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 too
+        raise InputError(f"{printable(path)}: declares XML entities, which no annotation needs [D37]")
     try:
         top = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
@@ -105,7 +131,7 @@ def read_record(path: Path) -> Record:
     record = Record(path, (int(height), int(width)), [], [], [])
     for index, item in enumerate(top.findall("object")):
         name = (item.findtext("name") or "").strip()
-        where = _where(path, index, name)
+        where = f"{printable(path)}: {_item(index, name)}"
         if not name:
             raise InputError(f"{where}: has no name [D22]")
         record.names.append(name)
@@ -122,60 +148,59 @@ def _number(item: ElementTree.Element | None, key: str, where: str) -> float:
         raise InputError(f"{where}: {key} is {show(text)}; it must be a number [D37]") from None
 
 
-def _where(path: Path, index: int, name: str) -> str:
-    return f"{printable(path)}: object[{index}] ({show(name)})"
+def _item(index: int, name: str) -> str:
+    return f"object[{index}] ({show(name)})"
 
 
-def _classes(root: Path, names: list[str]) -> tuple[str, ...]:
+def _classes(root: Path, names: list[str], rules: ReadingRules) -> tuple[str, ...]:
     """Without "train" no other list is asked: the devkit's lists of single classes (dog_val.txt) are no splits."""
     has_train = (root / "ImageSets" / "Main" / "train.txt").is_file()
     looked_at = {*names, *split_names(root, "train")} if has_train else _annotated(root)
-    return tuple(sorted({name for record in read_records(root, sorted(looked_at)) for name in record.names}))
+    problems = Problems()
+    records = read_records(root, sorted(looked_at), rules, problems)
+    problems.refuse()
+    return tuple(sorted({name for record in records for name in record.names}))
 
 
 def _annotated(root: Path) -> set[str]:
-    folder = root / "Annotations"
-    return {name.removesuffix(".xml") for name in list_files(folder, folder, folder) if name.endswith(".xml")}
+    return {name.removesuffix(".xml") for name in list_files(root / "Annotations") if name.endswith(".xml")}
 
 
-def _files(root: Path, names: Sequence[str]) -> np.ndarray:
+def _files(root: Path, names: Sequence[str], rules: ReadingRules, problems: Problems) -> np.ndarray:
     """(N,) paths of the pictures, whichever suffix they have."""
     folder = root / "JPEGImages"
     found: dict[str, str] = {}
-    for file in sorted(list_files(folder, folder, folder)):
+    for file in sorted(list_files(folder)):
         if file.lower().endswith(PICTURES):
             found.setdefault(file.rpartition(".")[0], file)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise InputError(
-            f"{printable(folder)}: no picture {show(missing[0])}; "
-            f"{len(missing)} of {len(names)} image files are missing [D23]"
-        )
-    return np.array([str(folder / found[name]) for name in names])
+    return _located(folder, [found.get(name, name) for name in names], rules, problems, "picture [D23]").files
 
 
-def _objects(records: list[Record], classes: tuple[str, ...]) -> tuple[Objects, dict[str, int]]:
-    """The objects that can be used, and how many were left out by reason."""
+def _objects(
+    records: list[Record], classes: tuple[str, ...], rules: ReadingRules, folder: Path
+) -> tuple[Objects, list[Skip], dict[str, int]]:
+    """The objects that can be used, those that were left out, and how often what was put right."""
+    problems = Problems()
     rows = np.repeat(np.arange(len(records)), [len(record.names) for record in records])
     places = [(record.path, i, name) for record in records for i, name in enumerate(record.names)]
     written = np.array([box for record in records for box in record.boxes], dtype=np.float64).reshape(-1, 4)
+    faults = Faults(len(places), lambda row: (str(places[row][0]), _item(*places[row][1:])))
+    labels = _labels([name for *_, name in places], classes, faults)
     report = check_boxes(written, np.array([record.size for record in records], dtype=np.int64)[rows])
-    if report.fault:
-        index, fault = report.fault
-        raise InputError(f"{_where(*places[index])}: box {written[index].tolist()} has {fault}")
-    if report.clipped:
-        logger.info("%s: cut %d boxes at the edge of their image [D11]", records[0].path.parent, report.clipped)
+    left_out, skips = sift(report, written, lambda row: f"box {written[row].tolist()}", faults, rules)
+    limit_skips(skips, len(places), folder, rules, problems)
+    faults.tell(problems)
+    problems.refuse()
     xywh = np.concatenate([written[:, :2], written[:, 2:] - written[:, :2]], axis=1)
-    crowd = np.array([mark for record in records for mark in record.difficult], dtype=bool)
+    crowd = np.array(list(chain.from_iterable(record.difficult for record in records)), dtype=bool)
     ids = np.arange(1, len(rows) + 1)
-    read = Objects(rows, report.boxes, xywh, _labels(places, classes), crowd, xywh[:, 2:].prod(axis=1), ids)
-    return read.without(report.empty, lambda index: _where(*places[index]))
+    read = Objects(rows, report.boxes, xywh, labels, crowd, xywh[:, 2:].prod(axis=1), ids)
+    return read.take(~left_out), skips, {CUT: int(report.clipped.sum())}
 
 
-def _labels(places: list[tuple[Path, int, str]], classes: tuple[str, ...]) -> np.ndarray:
+def _labels(names: list[str], classes: tuple[str, ...], faults: Faults) -> np.ndarray:
     label_of = {name: label for label, name in enumerate(classes)}
-    for place in places:
-        if place[2] not in label_of:
-            known = printable(", ".join(classes[:20])) + (", ..." if len(classes) > 20 else "")
-            raise InputError(f"{_where(*place)}: unknown class; known are {known or 'none'} [D22]")
-    return np.array([label_of[name] for _, _, name in places], dtype=np.int64)
+    labels = np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
+    known = printable(", ".join(classes[:20])) + (", ..." if len(classes) > 20 else "")
+    faults.add(labels < 0, lambda row: f"unknown class; known are {known or 'none'} [D22]")
+    return labels

@@ -5,13 +5,15 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from densenets.config import TrainDetection
+from densenets.config import ReadingRules, TrainDetection
 from densenets.data import open_split
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
-from densenets.errors import InputError
+from densenets.data.summary import note_report, skip_report, write_skips
+from densenets.errors import InputError, printable
 
 log = logging.getLogger(__name__)
 STREETS = {"train": 1200, "val": 150, "test": 150}
@@ -22,20 +24,49 @@ def open_training(settings: TrainDetection) -> tuple[DetectionSplit, DetectionSp
     """The split to train on and the split to choose by, with the classes of the first."""
     if (settings.train_annotations is None) != (settings.val_annotations is None):
         raise InputError("--train-annotations and --val-annotations go together")
-    train = open_one(settings.data, settings.train_split, settings.train_annotations, settings.train_images)
-    val = open_one(settings.data, settings.val_split, settings.val_annotations, settings.val_images, train.classes)
-    return train, val
+    rules = rules_of(settings)
+    train = open_one(settings.data, settings.train_split, settings.train_annotations, settings.train_images, rules)
+    if train.crowd.all():
+        raise InputError(f"{_told(settings)}: no object to learn from [D36]")
+    names = (settings.data, settings.val_split, settings.val_annotations, settings.val_images)
+    return train, open_one(*names, rules, train.classes)
+
+
+def _told(settings: TrainDetection) -> str:
+    return printable(settings.train_annotations or f"{settings.data}, split {settings.train_split}")
+
+
+def rules_of(settings: ReadingRules) -> ReadingRules:
+    """The rules alone, of a command's settings."""
+    return ReadingRules(**{rule.name: getattr(settings, rule.name) for rule in fields(ReadingRules)})
 
 
 def open_one(
-    data: str, split: str, annotations: str | None, images: str | None, classes: Sequence[str] | None = None
+    data: str,
+    split: str,
+    annotations: str | None,
+    images: str | None,
+    rules: ReadingRules,
+    classes: Sequence[str] | None = None,
 ) -> DetectionSplit:
     """A split of a folder or of the default scenes; or an annotation file with its folder of pictures."""
     if (annotations is None) != (images is None):
         raise InputError("an annotation file and its folder of images go together")
     if annotations is not None and images is not None:
-        return load_coco(Path(annotations), Path(images), classes)
-    return open_split(streets_folder() if data == "streets" else data, split, classes)
+        return load_coco(Path(annotations), Path(images), classes, rules)
+    return open_split(streets_folder() if data == "streets" else data, split, classes, rules)
+
+
+def tell_reading(splits: Sequence[DetectionSplit], folder: Path | None, listed: bool = False) -> None:
+    """What reading left out and put right, in the log; what was left out also in skipped.jsonl of a folder, unless it
+    is listed there already."""
+    listing = None if folder is None else folder / "skipped.jsonl"
+    for line in skip_report(splits, listing):
+        log.warning("warning: %s", line)
+    for line in note_report(splits):
+        log.info(line)
+    if listing is not None and not listed:
+        write_skips(listing, [skip for split in splits for skip in split.skips])
 
 
 def streets_folder() -> Path:

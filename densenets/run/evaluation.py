@@ -16,7 +16,7 @@ from densenets.data.module import DetectionDataModule
 from densenets.errors import InputError
 from densenets.metrics.coco_map import Result, evaluate, format_table, read_predictions, write_predictions
 from densenets.metrics.judge import CocoJudge
-from densenets.run.data import open_one
+from densenets.run.data import open_one, rules_of, tell_reading
 from densenets.run.folder import Outcome, find_checkpoint, make_folder, provenance, write_json
 from densenets.run.model import describe, load
 from densenets.run.pictures import write_sheet
@@ -75,7 +75,10 @@ def _open(
     if not any(asked.values()) and isinstance(known, dict):
         asked = {name: known.get(name) for name in asked}
     source = {**asked, "data": None if asked["annotations"] else asked["data"] or "streets", "split": settings.split}
-    return open_one(source["data"] or "", settings.split, asked["annotations"], asked["images"], classes), source
+    places = (source["data"] or "", settings.split, asked["annotations"], asked["images"])
+    split = open_one(*places, rules_of(settings), classes)
+    tell_reading([split], Path(settings.out) if settings.out else None)
+    return split, source
 
 
 def _judge_checkpoint(settings: EvalDetection) -> Outcome:

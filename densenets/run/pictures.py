@@ -8,7 +8,6 @@ import torch
 
 from densenets import draw
 from densenets.data.dataset import DetectionSplit
-from densenets.data.decode import read_image
 from densenets.metrics.coco_map import Result
 
 IMAGES = 8
@@ -37,7 +36,7 @@ def _spread(counts: np.ndarray) -> list[int]:
 def _pair(
     split: DetectionSplit, row: int, found: list[Result], label_of: dict[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    image = read_image(str(split.files[row]), split.sizes[row])
+    image = split.picture(row)
     boxes, labels, crowd = split.target(row)
     truth = draw.draw_boxes(image, boxes[~crowd], labels[~crowd], None, split.classes, ignore=boxes[crowd])
     xywh = torch.tensor([result["bbox"] for result in found]).reshape(-1, 4)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from noise import speckled
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from densenets.config import ReadingRules
 from densenets.contract import Batch
 from densenets.data import open_split
 from densenets.data.dataset import DetectionDataset, DetectionSplit, Sample, collate
@@ -179,8 +181,13 @@ def test_a_worker_s_fault_is_raised_here(split: DetectionSplit) -> None:
         list(loader)
 
 
+def read_by(split: DetectionSplit, **rules: Any) -> DetectionSplit:
+    return replace(split, rules=ReadingRules(**rules))
+
+
 def test_nothing_to_stand_in(split: DetectionSplit) -> None:
     cut_short(split, *range(13))
+    split = read_by(split, max_skip=1.0)
     with pytest.raises(InputError, match=r"4\.png: cut short .* \(and 8 pictures tried in its place\)"):
         dataset(split)[0, 4]
 

@@ -13,7 +13,7 @@ from noise import speckled
 from PIL import Image
 
 from densenets.data import decode
-from densenets.data.decode import decode_image, read_image
+from densenets.data.decode import AnimationError, decode_image, read_image
 from densenets.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -109,7 +109,6 @@ GUESSES = {
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "git-lfs pointer",
     b"\n<!DOCTYPE html><title>404</title>": "HTML page",
     b"<HTML>": "HTML page",
-    encoded(smooth(), "GIF"): "looks like a GIF",
     encoded(smooth(), "TIFF"): "looks like a TIFF",
     encoded(smooth(), "PDF"): "looks like a PDF",
     b"some words": "no JPEG, PNG, WebP or BMP",
@@ -206,8 +205,15 @@ def test_broken_exif_does_not_spoil_the_picture() -> None:
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
 def test_animations(form: str) -> None:
     frames = [Image.fromarray(speckled(16, 16, seed)) for seed in range(3)]
-    with pytest.raises(InputError, match=r"an animation.*D30"):
+    with pytest.raises(AnimationError, match=r"an animation.*D30"):
         decode_image(encoded(frames[0], form, save_all=True, append_images=frames[1:]), "x")
+
+
+def test_a_gif_is_refused_however_many_pictures_it_has() -> None:
+    frames = [Image.fromarray(speckled(16, 16, seed)) for seed in range(3)]
+    for rest in ([], frames[1:]):
+        with pytest.raises(AnimationError, match=r"x: a GIF; JPEG, PNG, WebP and BMP are read \[D30\]"):
+            decode_image(encoded(frames[0], "GIF", save_all=True, append_images=rest), "x")
 
 
 def test_the_first_picture_of_a_camera_s_mpo() -> None:

@@ -1,0 +1,47 @@
+"""What reading left out or put right, in lines for the user and in a file."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from densenets.data.dataset import DetectionSplit
+from densenets.data.faults import Skip, count_reasons
+from densenets.errors import StorageError, printable
+
+
+def skip_report(splits: Sequence[DetectionSplit], listing: Path | None = None) -> list[str]:
+    """A line with the count of all annotations that were left out, by reason, where any were.
+
+    listing: the file that `write_skips` named them in; without one the line names the first.
+    """
+    skips = [skip for split in splits for skip in split.skips]
+    if not skips:
+        return []
+    total = sum(len(split.boxes) + len(split.skips) for split in splits)
+    first = f"the first: {printable(skips[0].file)}: {skips[0].item}"
+    where = first if listing is None else f"list: {printable(listing)}"
+    return [f"skipped {len(skips)} of {total} annotations: {count_reasons(skips)}; {where}"]
+
+
+def note_report(splits: Sequence[DetectionSplit]) -> list[str]:
+    """A line with the count of all that was put right or is remarkable, where anything is."""
+    counts = {"images without objects [D13]": sum(int((np.diff(split.first) == 0).sum()) for split in splits)}
+    for split in splits:
+        for what, count in split.notes.items():
+            counts[what] = counts.get(what, 0) + count
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    return [f"read with {', '.join(told)}"] if told else []
+
+
+def write_skips(path: Path, skips: Iterable[Skip]) -> None:
+    """Append a JSON line for each: file, item, reason, code. Raises StorageError."""
+    lines = [json.dumps(skip._asdict()) + "\n" for skip in skips]
+    if not lines:
+        return
+    try:
+        with path.open("a") as handle:
+            handle.writelines(lines)
+    except OSError as error:
+        raise StorageError(f"{printable(path)}: cannot be written: {printable(error.strerror or error)}") from error
