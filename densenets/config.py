@@ -147,7 +147,11 @@ class TrainDetection(ReadingRules):
         seed: start of all chance.
         workers: processes that load pictures; -1: one a core, at most 8.
         out: run folder; runs/NAME where not given.
-        resume: run folder or checkpoint to go on from.
+        resume: run folder or checkpoint to go on from; "auto": --out where it holds a run, else a new one there.
+        allow_config_change: resume although settings, data, processes, threads or torch's version are others.
+        save_every: steps from one checkpoint to the next; 0: only before validation and after each epoch.
+        on_save_error: what to do where a checkpoint cannot be written: end, or go on with the one before.
+        worker_timeout: seconds to wait for a loading process before it counts as hanging; 0: for ever.
         ssd: settings of SSD and SSDLite.
     """
 
@@ -196,6 +200,10 @@ class TrainDetection(ReadingRules):
     workers: int = -1
     out: str | None = None
     resume: str | None = None
+    allow_config_change: bool = False
+    save_every: int = 0
+    on_save_error: Literal["stop", "warn"] = "stop"
+    worker_timeout: float = 300.0
     ssd: SSDOptions = field(default_factory=SSDOptions)
 
     def __post_init__(self) -> None:
@@ -208,6 +216,8 @@ class TrainDetection(ReadingRules):
         expect("freeze_stages", self.freeze_stages, 0, 5)
         expect("seed", self.seed, 0, 2**32 - 1)
         expect("workers", self.workers, -1, 1024)
+        expect("save_every", self.save_every, 0)
+        expect("worker_timeout", self.worker_timeout, 0)
 
 
 @dataclass
@@ -271,3 +281,42 @@ class Predict:
 
     def __post_init__(self) -> None:
         expect("threshold", self.threshold, 0, 1)
+
+
+@dataclass
+class CheckData(ReadingRules):
+    """Check a detection set before a training is spent on it.
+
+    Args:
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets".
+        splits: names of the splits to look at; all that exist where not given.
+        annotations: COCO JSON to look at, in place of --data.
+        images: folder of its pictures.
+        out: folder for check.json and check.html; check-NAME where not given.
+        backbone: the net that is to be trained: its default boxes are compared with the set's.
+        head: the head that is to be trained.
+        size: side of the square canvas in px, or its height and width.
+        manifest: list of SHA-256 sums, as sha256sum writes them, to compare the pictures with.
+        write_manifest: file for such a list of the pictures as they are now.
+        fix: new folder for a repaired copy (COCO layout); the original stays as it is.
+        workers: processes that decode pictures; -1: one a core.
+        ssd: settings of SSD and SSDLite, of which the default boxes and the overlap count here.
+    """
+
+    data: str | None = None
+    splits: list[str] | None = None
+    annotations: str | None = None
+    images: str | None = None
+    out: str | None = None
+    backbone: str = "v2"
+    head: str = "ssdlite"
+    size: int | list[int] = 320
+    manifest: str | None = None
+    write_manifest: str | None = None
+    fix: str | None = None
+    workers: int = -1
+    ssd: SSDOptions = field(default_factory=SSDOptions)
+
+    def __post_init__(self) -> None:
+        self.check_rules()
+        expect("workers", self.workers, -1, 1024)

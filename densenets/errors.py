@@ -11,6 +11,7 @@ class DensenetsError(Exception):
     """A fault outside this program. Each line of the message is one problem and names the file and the item."""
 
     exit_code = 2
+    outcome: object = None  # what the command has to tell nevertheless
 
 
 class InputError(DensenetsError):
@@ -36,7 +37,12 @@ class StorageError(DensenetsError):
 
 
 class Stopped(DensenetsError):
-    """The training was asked to stop, and saved. Exit code 128 + the number of the signal."""
+    """The training was asked to stop, and saved. Exit code 128 + the number of the signal.
+
+    again: a batch system is to start the same command once more.
+    """
+
+    again = False
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
@@ -56,12 +62,12 @@ class Problems:
         if len(self.lines) < PROBLEMS_SHOWN:
             self.lines.append(line)
 
-    def refuse(self) -> None:
-        """InputError with a line for each of the first problems and a count of the rest, where there are any."""
+    def refuse(self, kind: type[DensenetsError] = InputError) -> None:
+        """Raise `kind` with a line for each of the first problems and a count of the rest, where there are any."""
         if self.count > len(self.lines):
-            raise InputError("\n".join([*self.lines, f"and {self.count - len(self.lines)} more problems"]))
+            raise kind("\n".join([*self.lines, f"and {self.count - len(self.lines)} more problems"]))
         if self.lines:
-            raise InputError("\n".join(self.lines))
+            raise kind("\n".join(self.lines))
 
 
 def printable(text: object) -> str:

@@ -1,7 +1,7 @@
 """Which image comes when: a function of the seed and of how far the training is, never of state."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 
 import numpy as np
@@ -12,8 +12,8 @@ Key = tuple[int, int]  # (epoch, index of the image)
 class KeyedBatchSampler:
     """Training batches of one process: every rank gets the same number of them, each full.
 
-    position: how many batches this training has taken so far; asked when an iterator is made, which then gives the
-    rest of that epoch. Nothing is remembered, so a resumed run continues as an unbroken one would.
+    position: the epoch that this training is in and how many of its batches it has taken; asked when an iterator is
+    made, which then gives the rest of that epoch. Nothing is remembered: a resumed run continues as an unbroken one.
     What does not fill a batch on every rank is left out of that epoch; a set smaller than one such batch gives one
     batch of what there is, and with fewer images than ranks some images go to several.
     """
@@ -23,7 +23,7 @@ class KeyedBatchSampler:
         length: int,
         batch_size: int,
         seed: int,
-        position: Callable[[], int],
+        position: Callable[[], tuple[int, int]],
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -37,8 +37,7 @@ class KeyedBatchSampler:
         return self.batches
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, done = divmod(self.position(), self.batches)
-        return self._rest(epoch, done)
+        return self._rest(*self.position())
 
     def _rest(self, epoch: int, done: int) -> Iterator[list[Key]]:
         every = self.batch_size * self.world_size
@@ -49,16 +48,28 @@ class KeyedBatchSampler:
 
 
 class EvalSampler:
-    """Every image once over all ranks, without padding: shards may differ by one in length. Keys of epoch 0."""
+    """Every image once over all ranks, without padding: shards may differ by one in length. Keys of epoch 0.
 
-    def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:
-        self.indices = range(rank, length, world_size)
+    leave_out: indices that need not come.
+    """
+
+    def __init__(self, length: int, rank: int = 0, world_size: int = 1, leave_out: Collection[int] = ()) -> None:
+        left = set(leave_out)
+        wanted = [index for index in range(length) if index not in left]
+        self.indices = wanted[rank::world_size]
+        self.longest = len(wanted[::world_size])  # shard of any rank
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __iter__(self) -> Iterator[Key]:
         return ((0, index) for index in self.indices)
+
+    def in_batches(self, size: int) -> list[list[Key]]:
+        """As many batches on every rank, one at least, the last ones short or empty: a rank that made a step less than
+        another would leave it waiting."""
+        keys = list(self)
+        return [keys[first : first + size] for first in range(0, max(1, self.longest), size)]
 
 
 def keyed_hash(*numbers: int) -> int:

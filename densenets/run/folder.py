@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from densenets import __version__
 from densenets.config import TrainDetection
 from densenets.errors import InputError, printable
-from densenets.training.durable import write_durably
+from densenets.storage import write_durably
 
 CHOSEN = "DENSENETS_RUN_FOLDER"
 LIBRARIES = ("torch", "torchvision", "lightning", "albumentations", "pycocotools", "pillow", "numpy")
@@ -42,7 +42,7 @@ def open_run_folder(settings: TrainDetection) -> Path:
         return _chosen(settings)
     if settings.out is not None:
         folder = Path(settings.out)
-        if (folder / "checkpoints").exists():
+        if any((folder / "checkpoints").glob("*.ckpt")):
             raise InputError(
                 f"--out: {printable(folder)}: holds a run already; continue it with --resume, or name another"
             )

@@ -12,20 +12,27 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from densenets import draw
-from densenets.build import ModelDescription, build_from, canvas_of, load_state, read_description
+from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import TrainDetection
 from densenets.data.dataset import DetectionSplit
+from densenets.data.loading import check_room
 from densenets.data.module import DetectionDataModule
-from densenets.errors import InputError, printable
+from densenets.errors import InputError, Stopped, printable
 from densenets.heads.ssd import SSD
 from densenets.metrics.judge import CocoJudge
-from densenets.run.data import open_training
+from densenets.run.data import open_training, tell_reading
 from densenets.run.evaluation import judge_with, report
 from densenets.run.folder import Outcome, find_checkpoint, make_folder, open_run_folder, provenance, rank, write_config
 from densenets.run.model import describe, judged_state
+from densenets.run.resume import check_same_training, checkpoint_to_resume, origin
+from densenets.run.slurm import requeue, without_requeue
+from densenets.run.workers import telling_of_the_dead
+from densenets.storage import remove_stale
 from densenets.training.durable import DurableCheckpointIO, read_checkpoint
-from densenets.training.recipe import EMA
+from densenets.training.recipe import EMA, SameStatistics
 from densenets.training.records import ProgressBar, Records, clock, read_rows
+from densenets.training.saving import Saving
+from densenets.training.signals import StopRequest
 from densenets.training.task import DetectionTask
 
 log = logging.getLogger(__name__)
@@ -35,19 +42,16 @@ def train_detection(settings: TrainDetection) -> Outcome:
     """Train, judge the best checkpoint, and leave everything in the run folder."""
     canvas_of(settings.size)
     _bare_trainer(settings)
-    checkpoint = _last_checkpoint(settings)
+    checkpoint = checkpoint_to_resume(settings)
     L.seed_everything(settings.seed, verbose=False)
     train, val = open_training(settings)
     description = _describe(settings, train)
-    if checkpoint is not None:
-        _check_fits(checkpoint, description)
     model = _build(settings, description, from_checkpoint=checkpoint is not None)
     if rank() == 0:
         log.info(describe(description, model))
         log.info("%d images to train on, %d to choose by, classes: %s", len(train), len(val), _names(train))
     folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
-    make_folder(folder)
-    write_config(folder, settings)
+    make_folder(folder / "checkpoints")
     return _train(settings, model, description, train, val, folder, checkpoint)
 
 
@@ -63,14 +67,28 @@ def _train(
     data = DetectionDataModule(
         train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
     )
+    data.timeout = settings.worker_timeout
     records = Records(folder)
-    trainer = build_trainer(settings, folder, records)
+    stop = StopRequest()
+    saving = Saving(folder / "checkpoints", settings.save_every, stop)
+    steps_done = int(read_checkpoint(checkpoint)["global_step"]) if checkpoint else 0
+    trainer = build_trainer(settings, folder, [records, saving], steps_done)
+    now = origin(settings, train, val, trainer.world_size)
+    if checkpoint is not None:
+        check_same_training(checkpoint, description, now, settings.allow_config_change)
     if len(val) < trainer.world_size:
         raise InputError(f"{len(val)} images to choose by for {trainer.world_size} processes: each needs one at least")
     judge = CocoJudge(val.ground_truth(), val.category_ids)
     steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
-    task = DetectionTask(model, settings, judge, description.plain(), steps)
-    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    task = DetectionTask(model, settings, judge, description.plain(), steps, stop, now)
+    check_room(data.workers, data.batch_size, data.canvas)
+    if trainer.is_global_zero:
+        write_config(folder, settings)
+        tell_reading([train, val], folder)
+        remove_stale(folder)
+        remove_stale(folder / "checkpoints")
+    with telling_of_the_dead(data):
+        fit(trainer, task, data, checkpoint, saving)
     if trainer.is_global_zero:
         log.info("trained for %s; judging the best checkpoint", clock(records.seconds))
     return _finish(trainer, task, judge, data, folder, description, records.seconds)
@@ -106,27 +124,6 @@ def _names(split: DetectionSplit) -> str:
     return ", ".join(names if len(names) <= 12 else [*names[:12], f"and {len(names) - 12} more"])
 
 
-def _last_checkpoint(settings: TrainDetection) -> Path | None:
-    """The checkpoint to go on from: a run folder's last one, or one named inside of its checkpoints/."""
-    if settings.resume is None:
-        return None
-    last = Path(settings.resume) / "checkpoints" / "last.ckpt"
-    found = last if last.is_file() else find_checkpoint(settings.resume)
-    if found.parent.name != "checkpoints":
-        raise InputError(f"--resume: {printable(found)}: expected a run folder or a file of its checkpoints folder")
-    if settings.out is not None and Path(settings.out).resolve() != found.parent.parent.resolve():
-        raise InputError(f"--out: {printable(settings.out)}: a resumed run stays in its folder")
-    return found
-
-
-def _check_fits(checkpoint: Path, description: ModelDescription) -> None:
-    """InputError naming the settings in which a checkpoint's model is another one."""
-    saved = read_description(read_checkpoint(checkpoint).get("densenets"), str(checkpoint)).plain()
-    other = [key for key, value in description.plain().items() if key != "weights" and saved[key] != value]
-    if other:
-        raise InputError(f"--resume: {printable(checkpoint)}: was made with another {', '.join(other)}")
-
-
 def _bare_trainer(settings: TrainDetection) -> None:
     """Whether Lightning takes what was asked of it, before anything is loaded."""
     try:
@@ -146,15 +143,29 @@ def _bare_trainer(settings: TrainDetection) -> None:
         raise InputError(f"--devices, --accelerator, --strategy, --precision: {printable(reason)}") from fault
 
 
-def build_trainer(settings: TrainDetection, folder: Path, records: Records) -> L.Trainer:
-    """Lightning's trainer for a recipe, with everything it writes inside the run folder."""
-    checkpoints = folder / "checkpoints"
-    callbacks: list[Callback] = [EMA(settings.ema)] if settings.ema else []
+def fit(
+    trainer: L.Trainer, task: DetectionTask, data: DetectionDataModule, checkpoint: Path | None, saving: Saving
+) -> None:
+    """Train to the end, or to the step at which all processes agreed to stop (raises `Stopped`)."""
+    saving.stop.listen()
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if asked := saving.agreed(task.device):
+            raise saving.stopped(asked, trainer)
+    except Stopped as stopped:
+        if stopped.again and trainer.is_global_zero:
+            requeue()
+        raise
+    finally:
+        saving.stop.leave()
+
+
+def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callback], steps: int) -> L.Trainer:
+    """Lightning's trainer for a recipe, with everything it writes inside the run folder; steps: done already."""
+    callbacks: list[Callback] = [SameStatistics(), *([EMA(settings.ema)] if settings.ema else []), *watching]
     callbacks += [
-        records,
         ProgressBar(),
-        ModelCheckpoint(checkpoints, "best", monitor="AP", mode="max", enable_version_counter=False),
-        ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+        ModelCheckpoint(folder / "checkpoints", "best", monitor="AP", mode="max", enable_version_counter=False),
     ]
     return L.Trainer(
         accelerator=settings.accelerator,
@@ -171,8 +182,8 @@ def build_trainer(settings: TrainDetection, folder: Path, records: Records) -> L
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        plugins=[DurableCheckpointIO()],
+        logger=TensorBoardLogger(folder, name="", version="tensorboard", purge_step=steps or None),
+        plugins=[DurableCheckpointIO(settings.on_save_error), *without_requeue()],
         callbacks=callbacks,
     )
 

@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from densenets.config import TrainDetection
+from densenets.training.together import from_first
 
 EMA_WARMUP = 10  # the average forgets its start within some tens of steps, whatever its decay
 
@@ -94,6 +95,7 @@ class EMA(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:  # a validation of its own judges the weights it was given
+            from_first([*self.averaged.values()])
             self.trained = _copy(pl_module.state_dict())
             pl_module.load_state_dict(self.averaged)
 
@@ -110,6 +112,13 @@ class EMA(L.Callback):
         if "averaged" in checkpoint:
             self.averaged = dict(checkpoint["averaged"])
             self.updates, self.step = checkpoint["ema"]["updates"], checkpoint["ema"]["step"]
+
+
+class SameStatistics(L.Callback):
+    """Before validation every process gets the first one's BatchNorm statistics, which are the ones that are saved."""
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        from_first([*pl_module.buffers()])
 
 
 def _copy(state: Iterable[tuple[str, Tensor]] | dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What a run writes down while it goes on: metrics.csv, a line an epoch, the pictures it had to skip."""
 
 import csv
+import io
 import json
 import logging
 import math
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch.distributed as dist
 from lightning.pytorch.callbacks import RichProgressBar
+
+from densenets.storage import write_durably
 
 log = logging.getLogger(__name__)
 FIRST_COLUMNS = ("epoch", "step", "lr", "seconds")
@@ -41,28 +43,41 @@ class Records(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.current_epoch
         self.rows = [row for row in read_rows(self.path) if row["epoch"] < trainer.current_epoch]
-        self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds_before = state_dict["seconds"]
 
     @property
     def seconds(self) -> float:
         """Of training, those before a resume included."""
-        return float(self.rows[-1]["seconds"]) if self.rows else 0.0
+        return round(self.seconds_before + (time.monotonic() - self.started if self.started else 0.0), 2)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        """Skipped pictures are written down at once: whatever happens next, the list has them."""
+        if lines := pl_module.skipped:
+            append_lines(self.skipped_path, [{"epoch": trainer.current_epoch, "error": line} for line in lines])
+            lines.clear()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seconds_before, self.started = self.seconds, 0.0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Runs after the validation of the epoch, so that its numbers stand in the same row."""
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
-        row["seconds"] = round(self.seconds_before + time.monotonic() - self.started, 2)
+        row["seconds"] = self.seconds
         judged = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-        skipped = _of_all_processes(getattr(pl_module, "skipped", []))
+        row.update(pl_module.means())
         for name, value in sorted(trainer.callback_metrics.items()):
-            old = not judged and name.startswith("A")  # of an earlier epoch
-            if not name.endswith(("_step", "_epoch")) and not old and math.isfinite(float(value)):
+            if judged and name.startswith("A") and math.isfinite(float(value)):  # others are of an earlier epoch
                 row[name] = float(value)
         self.rows.append(row)
         if trainer.is_global_zero:
             write_rows(self.path, self.rows)
-            self._write_skipped(skipped)
+            self._tell_skipped(trainer.current_epoch)
             log.info(self._line(trainer, row))
 
     def _line(self, trainer: L.Trainer, row: dict[str, Any]) -> str:
@@ -72,23 +87,23 @@ class Records(L.Callback):
         numbers = [f"{name} {row[name]:.3f}" for name in ("loss", "AP", "AP50") if name in row]
         return f"epoch {done}/{total}  {'  '.join(numbers)}  {clock(row['seconds'])} gone, about {clock(left)} left"
 
-    def _write_skipped(self, lines: list[str]) -> None:
-        if not lines:
-            return
-        log.warning("skipped %d unreadable pictures this epoch; list: %s", len(lines), self.skipped_path)
-        with self.skipped_path.open("a") as handle:
-            handle.writelines(json.dumps({"error": line}) + "\n" for line in lines)
+    def _tell_skipped(self, epoch: int) -> None:
+        count = len({str(line) for line in read_lines(self.skipped_path) if line.get("epoch") == epoch})
+        if count:
+            log.warning("warning: skipped %d unreadable pictures this epoch; list: %s", count, self.skipped_path)
 
 
-def _of_all_processes(lines: list[str]) -> list[str]:
-    """The lines of every process, taken out of their lists."""
-    own = lines[:]
-    lines.clear()
-    if not (dist.is_available() and dist.is_initialized()):
-        return own
-    parts: list[list[str]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, own)
-    return [line for part in parts for line in part]
+def append_lines(path: Path, items: list[dict[str, Any]]) -> None:
+    """JSON lines, in one write: those of several processes do not mix."""
+    with path.open("a", encoding="utf-8") as handle:
+        handle.write("".join(json.dumps(item) + "\n" for item in items))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file that is there, each once: a resumed run may have written some again."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
 
 
 def clock(seconds: float) -> str:
@@ -110,9 +125,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """All rows under one head, put in place in one move."""
     others = sorted({name for row in rows for name in row} - set(FIRST_COLUMNS))
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, [*FIRST_COLUMNS, *others])
-        writer.writeheader()
-        writer.writerows(rows)
-    beside.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*FIRST_COLUMNS, *others])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_durably(path, lambda handle: handle.write(text.getvalue().encode()))

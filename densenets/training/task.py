@@ -12,6 +12,8 @@ from densenets.config import TrainDetection
 from densenets.contract import Batch, Detections, Detector, ImageInfo
 from densenets.errors import DivergedError, printable
 from densenets.training.recipe import build_optimizer, learning_rate
+from densenets.training.signals import StopRequest
+from densenets.training.together import gathered
 
 
 class Judge(Protocol):
@@ -28,8 +30,9 @@ class DetectionTask(L.LightningModule):
     """Trains a `Detector` by its recipe and hands its detections to a judge.
 
     description: plain types that make the model again; travels in every checkpoint. total_steps: of the optimiser, over
-    the whole training. (Lightning's own estimate of them would start the loaders before a checkpoint is restored, at
-    the wrong place.)
+    the whole training (Lightning's own estimate of them would start the loaders before a checkpoint is restored, at
+    the wrong place). stop: asks it to end at the next step. origin: what a resumed run must have in common with this
+    one, see `run.resume`.
     """
 
     def __init__(
@@ -39,42 +42,80 @@ class DetectionTask(L.LightningModule):
         judge: Judge,
         description: dict[str, Any],
         total_steps: int = 1,
+        stop: StopRequest | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.total_steps = total_steps
         self.model = model
         self.recipe, self.judge, self.description = recipe, judge, description
         self.skipped: list[str] = []
+        self.stop, self.origin = stop or StopRequest(), origin or {}
+        self.asked_to_stop = 0  # what all processes agreed on in the last step
+        self.sums: dict[str, float] = {}  # of the losses over the epoch's images, all processes together
+        self.seen = 0.0  # images
 
     @property
     def detector(self) -> Detector:
         return cast(Detector, self.model)
 
+    def on_train_start(self) -> None:
+        self._judge_the_last_epoch()  # the next hook does not run where an epoch is resumed
+
     def on_train_epoch_start(self) -> None:
+        self.sums, self.seen = {}, 0.0
+        self._judge_the_last_epoch()
+
+    def _judge_the_last_epoch(self) -> None:
         if self.current_epoch + 1 == self.trainer.max_epochs:
-            self.trainer.check_val_every_n_epoch = 1  # the last epoch is always judged
+            self.trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Whatever a step draws depends on its place alone, not on what was drawn before."""
+        step = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
+        torch.manual_seed((self.recipe.seed << 31) + step * self.trainer.world_size + self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.skipped.extend(batch.skipped)
         losses = self.detector.losses(to_unit(batch.images), batch.targets)
         total = cast(Tensor, sum(losses.values()))
-        if not torch.isfinite(total):
-            raise DivergedError(self._divergence(losses, batch))
-        count = len(batch.infos)
-        for name, value in {"loss": total, **{f"loss_{name}": value for name, value in losses.items()}}.items():
-            self.log(name, value.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=count)
+        self._agree({"loss": total, **{f"loss_{name}": value for name, value in losses.items()}}, batch)
         return total
+
+    def _agree(self, losses: dict[str, Tensor], batch: Batch) -> None:
+        """Add the step's losses up over all processes; stop all of them where one diverged or was asked to stop."""
+        values = torch.stack([value.detach().double() for value in losses.values()])
+        sound = bool(values.isfinite().all())
+        rows = gathered([*values.tolist(), len(batch.infos), self.stop.asked], self.device)
+        if not rows.isfinite().all():
+            other = f"step {self.global_step}: the loss of another process is not finite [T03]"
+            raise DivergedError(other if sound else self._divergence(losses, batch))
+        self.asked_to_stop = int(rows[:, -1].max())
+        added = (rows[:, :-2] * rows[:, -2:-1]).sum(dim=0).tolist()
+        self.sums = {name: self.sums.get(name, 0.0) + more for name, more in zip(losses, added, strict=True)}
+        self.seen += float(rows[:, -2].sum())
+        for name, value in losses.items():
+            self.log(f"{name}_step", value.detach(), prog_bar=True, on_step=True, on_epoch=False)
+
+    def means(self) -> dict[str, float]:
+        """The losses of the epoch so far: means over its images, of all processes."""
+        return {name: value / self.seen for name, value in self.sums.items()} if self.seen else {}
+
+    def on_train_epoch_end(self) -> None:
+        for name, value in self.means().items():
+            self.log(name, torch.tensor(value, dtype=torch.float64).float())
 
     def _divergence(self, losses: dict[str, Tensor], batch: Batch) -> str:
         terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         images = ", ".join(printable(info.file) for info in batch.infos)
-        return f"step {self.global_step}: the loss is not finite ({terms}); images of the batch: {images}"
+        return f"step {self.global_step}: the loss is not finite ({terms}) [T01]; images of the batch: {images}"
 
     def on_validation_epoch_start(self) -> None:
         self.judge.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.judge.add(self.model(to_unit(batch.images)), batch.infos)
+        if batch.infos:  # else all of it is filling, which another process' images make necessary
+            self.judge.add(self.model(to_unit(batch.images)), batch.infos)
 
     def on_validation_epoch_end(self) -> None:
         for name, value in self.judge.result().items():
@@ -90,6 +131,12 @@ class DetectionTask(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["densenets"] = self.description
+        checkpoint["origin"] = self.origin
+        checkpoint["losses"] = {"sums": self.sums, "seen": self.seen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        losses = checkpoint.get("losses", {})
+        self.sums, self.seen = dict(losses.get("sums", {})), float(losses.get("seen", 0.0))
 
 
 def to_unit(images: Tensor) -> Tensor:

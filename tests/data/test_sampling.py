@@ -12,7 +12,9 @@ BATCHES = (1, 2, 4)
 
 
 def sampler(length: int, batch: int, position: int, rank: int = 0, world: int = 1, seed: int = 0) -> KeyedBatchSampler:
-    return KeyedBatchSampler(length, batch, seed, lambda: position, rank, world)
+    """position: batches taken in all epochs so far."""
+    steps = len(KeyedBatchSampler(length, batch, seed, lambda: (0, 0), rank, world))
+    return KeyedBatchSampler(length, batch, seed, lambda: divmod(position, steps), rank, world)
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -44,14 +46,18 @@ def test_resumed_anywhere_it_gives_the_tail(world: int) -> None:
 
 
 def test_position_is_read_when_the_iterator_is_made() -> None:
-    taken = 0
+    taken = (0, 0)
     sampler = KeyedBatchSampler(8, 2, 0, lambda: taken)
     first = iter(sampler)
-    taken = 4
+    taken = (1, 0)
     second = iter(sampler)
-    taken = 99
+    taken = (99, 0)
     assert {epoch for keys in first for epoch, _ in keys} == {0}
     assert {epoch for keys in second for epoch, _ in keys} == {1}
+
+
+def test_an_epoch_whose_last_batch_is_taken_gives_nothing_more() -> None:
+    assert list(KeyedBatchSampler(8, 2, 0, lambda: (3, 4))) == []
 
 
 def test_an_abandoned_iterator_changes_nothing() -> None:

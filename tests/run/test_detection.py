@@ -100,6 +100,7 @@ def train_with_a_stop(settings: TrainDetection, after: int) -> None:
 
     class Stopping(DetectionTask):
         def on_train_epoch_start(self) -> None:
+            super().on_train_epoch_start()
             if self.current_epoch == after:
                 raise KeyboardInterrupt
 

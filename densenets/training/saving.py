@@ -1,0 +1,98 @@
+"""When a training saves and when it stops: at step boundaries, on all processes alike.
+
+Lightning's own checkpoints of the middle of an epoch repeat or leave out a batch, and a validation that was cut short.
+Here a checkpoint says exactly which step it follows: its progress counters are put right as it is written.
+"""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from densenets.errors import Stopped, printable
+from densenets.storage import keep_as
+from densenets.training.durable import LAST, PREVIOUS
+from densenets.training.signals import StopRequest
+from densenets.training.together import gathered
+
+UNSTARTED = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+ENTERED = {**UNSTARTED, "ready": 1, "started": 1}  # Lightning then runs the validation from its first batch
+
+
+class Saving(L.Callback):
+    """Writes checkpoints/last.ckpt every `every` optimiser steps (0: never), before validation, and after each epoch.
+
+    What was last.ckpt before becomes previous.ckpt. A stop that any process was asked for ends all of them with
+    `Stopped` after the step at hand is saved; a validation is left at once, its epoch's last step being saved already.
+    """
+
+    def __init__(self, folder: Path, every: int, stop: StopRequest) -> None:
+        self.folder, self.every, self.stop = folder, every, stop
+        self.between_steps = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.stop.listen()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if loop._should_accumulate():
+            return
+        due = self.every > 0 and trainer.global_step % self.every == 0
+        if due or pl_module.asked_to_stop or _validation_follows(trainer):
+            self.between_steps = True
+            self._save(trainer)
+            self.between_steps = False
+        if pl_module.asked_to_stop:
+            raise self.stopped(pl_module.asked_to_stop, trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save(trainer)
+
+    def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self.stop.spread():
+            raise StopIteration  # Lightning's own word for the end of a validation
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and (asked := self.agreed(pl_module.device)):
+            raise self.stopped(asked, trainer)
+
+    def agreed(self, device: torch.device) -> int:
+        """What any process was asked to do, the same answer on all of them; each has to call this."""
+        return int(gathered([self.stop.asked], device).max())
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero:
+            keep_as(self.folder / LAST, self.folder / PREVIOUS)
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def stopped(self, asked: int, trainer: L.Trainer) -> Stopped:
+        """What ends a training that was asked to stop; SLURM's SIGUSR1 counts as SIGTERM, with `again` set."""
+        fault = Stopped(f"stopped after step {trainer.global_step}; saved: {printable(self.folder / LAST)}", asked)
+        if asked == signal.SIGUSR1:
+            fault.exit_code, fault.again = 128 + signal.SIGTERM, True
+        return fault
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.between_steps or trainer.validating:
+            put_right(checkpoint["loops"]["fit_loop"], _validation_follows(trainer))
+
+
+def _validation_follows(trainer: L.Trainer) -> bool:
+    loop = trainer.fit_loop.epoch_loop
+    return bool(loop._num_ready_batches_reached() and loop._should_check_val_epoch())
+
+
+def put_right(loop: dict[str, Any], validation_follows: bool) -> None:
+    """Change the counters of a training loop, as Lightning saves them after a step, to what they will be right after.
+
+    validation_follows: a run that resumes begins with the epoch's validation, from its first batch.
+    """
+    for part in ("total", "current"):
+        loop["epoch_loop.batch_progress"][part]["completed"] = loop["epoch_loop.batch_progress"][part]["processed"]
+    if validation_follows:
+        loop["epoch_loop.val_loop.batch_progress"].update(total=dict(ENTERED), current=dict(UNSTARTED))
+    else:
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
