@@ -1,14 +1,17 @@
 """From two words to a model, and from a checkpoint back to it."""
 
-from dataclasses import asdict, dataclass, fields
+import types
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from densenets.backbones import BACKBONES, build_backbone
+from densenets.backbones.base import NORMALIZATIONS
 from densenets.backbones.weights import load_named, load_weights, read_state
 from densenets.config import SSDOptions
 from densenets.errors import InputError, printable
@@ -17,6 +20,9 @@ from densenets.heads import torchvision as tv
 
 if TYPE_CHECKING:
     from densenets.heads.ssd import SSD  # the heads are imported when one is chosen
+
+MOST_CLASSES = 10_000
+LONGEST_SIDE = 8192  # px of a canvas
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ def build_model(
     """
     if head not in HEADS:
         raise InputError(f"head: {printable(head)}: expected one of {', '.join(HEADS)}")
+    if not 0 < num_classes <= MOST_CLASSES:
+        raise InputError(f"{num_classes} classes: expected 1 to {MOST_CLASSES}")
     module, _, name = HEADS[head].partition(":")
     head_class: type[SSD] = getattr(import_module(module), name)
     options = ssd or SSDOptions()
@@ -98,12 +106,15 @@ def build_model(
 
 
 def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    """A side, or height and width, as (H, W). Raises InputError below 32 px, where the maps would be empty."""
+    """A side, or height and width, as (H, W). Raises InputError below 32 px, where the maps would be empty, and above
+    8192 px, where no memory would do."""
     sides = (size,) if isinstance(size, int) else tuple(size)
     if len(sides) not in (1, 2):
         raise InputError(f"size: {list(sides)}: expected one side, or height and width")
     if min(sides) < 32:
         raise InputError(f"size: {min(sides)}: expected 32 px or more")
+    if max(sides) > LONGEST_SIDE:
+        raise InputError(f"size: {max(sides)}: expected {LONGEST_SIDE} px or less")
     return (sides[0], sides[-1])
 
 
@@ -124,24 +135,77 @@ def build_from(description: ModelDescription, weights: str | Path | None = None)
     )
 
 
+FIELDS: dict[str, Callable[[Any], bool]] = {  # of a description, and what each may be
+    "backbone": lambda v: isinstance(v, str) and v in BACKBONES,
+    "head": lambda v: isinstance(v, str) and v in HEADS,
+    "classes": lambda v: _fits(v, list[str]) and 0 < len(v) <= MOST_CLASSES and len(set(v)) == len(v),
+    "category_ids": lambda v: _fits(v, list[int]) and len(set(v)) == len(v) and all(abs(i) < 2**53 for i in v),
+    "canvas": lambda v: _fits(v, list[int]) and len(v) == 2 and 32 <= min(v) <= max(v) <= LONGEST_SIDE,
+    "width": lambda v: _fits(v, float) and 0 < v <= 10,
+    "padding": lambda v: v in ("torch", "tf"),
+    "normalize": lambda v: isinstance(v, str) and v in NORMALIZATIONS,
+    "reduced_tail": lambda v: _fits(v, bool),
+    "scale_last": lambda v: _fits(v, bool),
+    "weights": lambda v: _fits(v, str | None),
+    "ssd": lambda v: _fits(v, SSDOptions),
+}
+
+
 def read_description(plain: Any, source: str) -> ModelDescription:
-    """A description from the plain types of a file. Raises InputError that names `source`."""
-    wanted = {field.name for field in fields(ModelDescription)}
-    if not isinstance(plain, dict) or plain.keys() != wanted:
-        raise InputError(f"{printable(source)}: not a checkpoint of densenets (no description of the model)")
-    if plain["backbone"] not in BACKBONES or plain["head"] not in HEADS:
-        raise InputError(f"{printable(source)}: backbone or head unknown to this version")
+    """A description from the plain types of a file, every one judged. Raises InputError that names `source`."""
+    shown = printable(source)
+    if not isinstance(plain, dict) or plain.keys() != FIELDS.keys():
+        raise InputError(f"{shown}: not a checkpoint of densenets (no description of the model)")
+    bad = [name for name, right in FIELDS.items() if not right(plain[name])]
+    if bad or len(plain["classes"]) != len(plain["category_ids"]):
+        known = ", ".join(bad) or "category_ids"
+        raise InputError(f"{shown}: its description of the model cannot be one of this version: {known} [X03]")
+    try:
+        SSDOptions(**plain["ssd"])
+    except InputError as fault:
+        raise InputError(f"{shown}: {fault} [X03]") from fault
     return ModelDescription(**{**plain, "canvas": cast(tuple[int, int], tuple(plain["canvas"]))})
 
 
+def _fits(value: object, hint: Any) -> bool:
+    """Whether plain types are what a hint says: of a dataclass a dict of all its fields; an int is a float, no bool is
+    an int."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(value == part and type(value) is type(part) for part in parts)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is list:
+        return type(value) is list and all(_fits(item, parts[0]) for item in value)
+    if hint is SSDOptions:
+        hints = get_type_hints(hint)
+        return type(value) is dict and value.keys() == hints.keys() and all(_fits(value[k], hints[k]) for k in hints)
+    return type(value) is hint or (hint is float and type(value) is int)
+
+
 def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
-    """Load strictly; InputError names `source` and the first thing that does not fit."""
+    """Load strictly; InputError names `source` and the first thing that does not fit or is not finite."""
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as fault:
         lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
         reason = lines[min(1, len(lines) - 1)]  # torch puts a headline before its list
         raise InputError(f"{printable(source)}: the weights do not fit: {printable(reason[:300])}") from fault
+    wild = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if wild:
+        raise InputError(f"{printable(source)}: {len(wild)} weights are not finite, the first {printable(wild[0])}")
+
+
+def check_shapes(description: ModelDescription, state: dict[str, Any], source: str) -> None:
+    """Raises InputError unless `state` has the names and shapes of the described model, before that takes memory."""
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in build_from(description).state_dict().items()}
+    given = {name: value.shape if isinstance(value, Tensor) else None for name, value in state.items()}
+    for name in [*wanted, *given]:
+        if name not in given or name not in wanted or given[name] != wanted[name]:
+            found, expected = (list(t[name] or ()) if name in t else "nothing" for t in (given, wanted))
+            told = f"{printable(name)} is {found}, {expected} expected"
+            raise InputError(f"{printable(source)}: the weights do not fit: {told} [X08]")
 
 
 def load_torchvision(path: str | Path) -> "SSD":
@@ -152,14 +216,18 @@ def load_torchvision(path: str | Path) -> "SSD":
     state = read_state(Path(path))
     if not tv.is_ssdlite(state):
         raise InputError(f"{printable(path)}: not a state_dict of torchvision's ssdlite320_mobilenet_v3_large")
-    backbone, head = tv.split_ssdlite(state)
+    try:
+        backbone, head = tv.split_ssdlite(state)
+        classes, reduced = tv.num_classes(state), tv.has_reduced_tail(backbone)
+    except (KeyError, IndexError, ValueError, AttributeError) as fault:
+        raise InputError(f"{printable(path)}: parts of torchvision's net are missing: {printable(fault)}") from fault
     options = SSDOptions(anchors="torchvision", top_k="per-class", candidates=300, detections=300)
     model = build_model(
         "v3-large",
         "ssdlite",
-        tv.num_classes(state),
+        classes,
         normalize="half",
-        reduced_tail=tv.has_reduced_tail(backbone),
+        reduced_tail=reduced,
         ssd=options,
     )
     load_named(model.backbone, backbone, path)

@@ -7,6 +7,7 @@ error is one line that lists the choices.
 
 import difflib
 import json
+import os
 import re
 from argparse import HelpFormatter
 from collections.abc import Iterator, Sequence
@@ -15,13 +16,16 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from densenets.errors import InputError, printable
+from densenets.files import check_yaml
 
 Settings = TypeVar("Settings")
 PACKAGE = Path(__file__).resolve().parent
 OWN_FLAGS = ("help", "print_config")  # jsonargparse's own
+SHOWN = 200  # characters of a value that is too long to show
 CONFIG_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed; in a checkout
 
 
@@ -49,10 +53,16 @@ def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_conf
         words[:0] = _config_of_run(Path(resumed))
     elif default_config and not any(_names_data(word, default_config) for word in words):
         words.insert(0, f"--config={find_config(default_config)}")
+    for word in words:
+        if word.startswith("--config="):
+            _check_config(Path(word.partition("=")[2]), settings)
     parser = Parser(prog=prog, description=(settings.__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--config", action="config", help="YAML file, or the name of one that comes with densenets")
     parser.add_class_arguments(settings)
-    chosen = parser.parse_args(words)
+    try:
+        chosen = parser.parse_args(words)
+    except (ValueError, OverflowError, RecursionError, OSError) as fault:  # what its parsers of values let through
+        raise InputError(f"a value cannot be read: {_plain(fault)}") from fault
     return _build(settings, chosen)
 
 
@@ -67,13 +77,47 @@ def _build(settings: type[Settings], chosen: Namespace) -> Settings:
 
 def find_config(name: str) -> Path:
     """A YAML file by its path, or by the name of one that comes with the package."""
-    if Path(name).is_file():
+    if os.path.lexists(name):
         return Path(name)
     known = {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob("*/*.yaml"))}
     wanted = name.removesuffix(".yaml").rpartition("/")[2]
     if wanted in known:
         return known[wanted]
     raise InputError(f"--config: {printable(name)}: no such file, nor a name among {', '.join(sorted(known))}")
+
+
+def _check_config(file: Path, settings: Any) -> None:
+    """Raises InputError unless the file is small plain YAML that names settings only.
+
+    jsonargparse would take the name of a file or of a class for a group of settings, read the one, import the other.
+    """
+    check_yaml(file)
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as fault:
+        raise InputError(f"{printable(file)}: not valid YAML: {_plain(fault)} [X04]") from fault
+    if not isinstance(document, dict):
+        raise InputError(f"{printable(file)}: holds no settings; expected lines such as batch_size: 16")
+    try:
+        _check_names(document, settings, "")
+    except InputError as fault:
+        raise InputError(f"{printable(file)}: {fault}") from None
+
+
+def _check_names(document: dict[Any, Any], settings: Any, prefix: str) -> None:
+    hints = {item.name: hint for item in fields(settings) for hint in [get_type_hints(settings)[item.name]]}
+    for name, value in document.items():
+        if name not in hints:
+            raise InputError(_unknown(f"{prefix}{name}", [f"--{prefix}{known}" for known in hints]))
+        if is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise InputError(f"--{prefix}{name}: {_plain(value)}: expected settings below it [X03]")
+            _check_names(value, hints[name], f"{prefix}{name}.")
+
+
+def _plain(value: object) -> str:
+    text = " ".join(str(value).split())
+    return printable(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def _config_of_run(resumed: Path) -> list[str]:

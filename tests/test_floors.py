@@ -12,6 +12,8 @@ FLOORS = {
     "contract": 1,
     "config": 1,
     "errors": 1,
+    "storage": 1,
+    "files": 1,
     "command_line": 1,
     "backbones": 2,
     "heads": 3,
@@ -23,7 +25,7 @@ FLOORS = {
     "run": 5,
     "cli": 6,
 }
-LEAVES = {"contract", "config", "errors"}  # what training, data, metrics and draw may know
+LEAVES = {"contract", "config", "errors", "storage", "files"}  # what training, data, metrics and draw may know
 
 
 def room_of(module: str) -> str:

@@ -52,8 +52,8 @@ class NetOptions:
         _one_of("output_stride", self.output_stride, (32, 16, 8))
         _one_of("padding", self.padding, ("torch", "tf"))
         _one_of("normalize", self.normalize, tuple(NORMALIZATIONS))
-        if not (math.isfinite(self.width) and self.width > 0):
-            raise InputError(f"width: {self.width}: expected a number above 0")
+        if not 0 < self.width <= 10:
+            raise InputError(f"width: {self.width}: expected a number above 0, at most 10")
         if self.bn_momentum is not None and not 0 < self.bn_momentum <= 1:
             raise InputError(f"bn_momentum: {self.bn_momentum}: expected a number above 0, at most 1")
 

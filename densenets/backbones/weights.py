@@ -15,6 +15,7 @@ from densenets.backbones.classifier import ImageNetClassifier
 from densenets.backbones.mobilenet_v3 import MobileNetV3
 from densenets.backbones.naming import BACKBONE, recognise, source_names
 from densenets.errors import InputError, printable
+from densenets.files import check_archive, check_file
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     shown = printable(path)
     if path.suffix not in SUFFIXES:
         raise InputError(f"{shown}: weights are read from {', '.join(SUFFIXES)} files")
-    if not path.is_file():
-        raise InputError(f"{shown}: no such file")
+    if path.suffix == ".safetensors":
+        check_file(path)
+    else:
+        check_archive(path)
     try:
         content = _read(path)
     except Exception as fault:  # a broken file raises nearly anything

@@ -1,9 +1,12 @@
 """The run folder: its name, its files, and where each result came from."""
 
+import contextlib
 import json
 import os
 import platform
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from densenets import __version__
 from densenets.config import TrainDetection
 from densenets.errors import InputError, printable
+from densenets.files import check_file, file_name
 from densenets.storage import write_durably
 
 CHOSEN = "DENSENETS_RUN_FOLDER"
@@ -30,7 +34,7 @@ class Outcome(NamedTuple):
     files: list[Path]
 
     def __str__(self) -> str:
-        return "\n".join([self.text, "", *map(str, self.files)]) if self.files else self.text
+        return "\n".join([self.text, "", *map(printable, self.files)]) if self.files else self.text
 
 
 def open_run_folder(settings: TrainDetection) -> Path:
@@ -69,7 +73,7 @@ def _name(settings: TrainDetection) -> str:
     data = Path(settings.train_annotations or settings.data).resolve().stem
     width = "" if settings.width == 1 else f"-{settings.width:g}"
     size = settings.size if isinstance(settings.size, int) else "x".join(map(str, settings.size))
-    return f"{data}-{settings.backbone}{width}-{settings.head}-{size}"
+    return f"{file_name(data)}-{settings.backbone}{width}-{settings.head}-{size}"
 
 
 def _free(folder: Path) -> Path:
@@ -83,11 +87,26 @@ def make_folder(folder: Path) -> None:
     """Make it and prove that it can be written to. Raises InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as fault:
-        raise InputError(f"{printable(folder)}: cannot be written to: {fault.strerror}") from fault
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as fault:  # ValueError: a zero byte in the name
+        reason = printable(getattr(fault, "strerror", None) or fault)
+        raise InputError(f"{printable(folder)}: cannot be written to: {reason}") from fault
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path | None) -> Iterator[None]:
+    """As `make_folder`; where the work then fails with nothing written, folders made here go again."""
+    made = [] if folder is None else [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        if folder is not None:
+            make_folder(folder)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # one that holds something stays, and those around it
+            for place in made:
+                place.rmdir()
+        raise
 
 
 def write_config(folder: Path, settings: TrainDetection) -> None:
@@ -121,10 +140,15 @@ def provenance(device: torch.device) -> dict[str, Any]:
 def find_checkpoint(path: str) -> Path:
     """A checkpoint file, or a run folder's best one (its last, where none was judged). Raises InputError."""
     given = Path(path)
-    if given.is_file():
+    try:
+        is_folder = given.is_dir()
+        if not is_folder and not os.path.lexists(given):
+            raise InputError(f"{printable(given)}: no such run folder or checkpoint")
+    except OSError as fault:
+        raise InputError(f"{printable(given)}: cannot be read: {fault.strerror}") from fault
+    if not is_folder:
+        check_file(given)
         return given
-    if not given.is_dir():
-        raise InputError(f"{printable(given)}: no such run folder or checkpoint")
     for name in ("best.ckpt", "last.ckpt"):
         if (found := given / "checkpoints" / name).is_file():
             return found

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from densenets.build import ModelDescription, build_from, load_state, read_description
+from densenets.build import ModelDescription, build_from, check_shapes, load_state, read_description
+from densenets.errors import InputError, printable
 from densenets.heads.ssd import SSD
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import read_checkpoint
@@ -22,15 +23,23 @@ def load(path: str) -> tuple[SSD, ModelDescription]:
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
     description = read_description(checkpoint.get("densenets"), str(file))
+    state = judged_state(checkpoint, str(file))
+    check_shapes(description, state, str(file))
     model = build_from(description)
-    load_state(model, judged_state(checkpoint), str(file))
+    load_state(model, state, str(file))
     return model.eval(), description
 
 
-def judged_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The weights that validation judged: the averaged ones, else the trained ones."""
+def judged_state(checkpoint: dict[str, Any], source: str = "checkpoint") -> dict[str, torch.Tensor]:
+    """The weights that validation judged: the averaged ones, else the trained ones. Raises InputError: no tensors."""
     state = checkpoint.get("averaged") or checkpoint.get("state_dict") or {}
+    if not isinstance(state, dict) or not all(_named(item) for item in state.items()):
+        raise InputError(f"{printable(source)}: its weights are no tensors by name")
     return {name.removeprefix(PREFIX): value for name, value in state.items()}
+
+
+def _named(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], torch.Tensor)
 
 
 def describe(description: ModelDescription, model: nn.Module) -> str:
@@ -40,5 +49,5 @@ def describe(description: ModelDescription, model: nn.Module) -> str:
     return (
         f"{description.backbone} x {description.width:g} + {description.head}, {len(description.classes)} classes, "
         f"{width} x {height} px, {millions:.2f} M parameters; padding {description.padding}, "
-        f"normalize {description.normalize}, weights {Path(description.weights or 'none').name}"
+        f"normalize {description.normalize}, weights {printable(Path(description.weights or 'none').name)}"
     )
