@@ -44,6 +44,11 @@ class DetectionDataModule(L.LightningDataModule):
         assert self.train is not None
         return len(KeyedBatchSampler(len(self.train), self.batch_size, self.seed, lambda: (0, 0), 0, world_size))
 
+    def images_of_a_step(self, world_size: int) -> int:
+        """Images that each process takes at once: fewer than the batch size where there are no more."""
+        assert self.train is not None
+        return KeyedBatchSampler(len(self.train), self.batch_size, self.seed, lambda: (0, 0), 0, world_size).batch_size
+
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.train is not None
         augmentation = build_augmentation(self.recipe, self.canvas)
@@ -86,7 +91,7 @@ class DetectionDataModule(L.LightningDataModule):
 
 
 def collate_filled(samples: Sequence[Sample], size: int, canvas: tuple[int, int]) -> Batch:
-    """A batch of `size` images, the last one repeated (black where there is none): those beyond the infos are filling."""
+    """A batch of `size` images, filled up with the last one (black where there is none); infos tell how many count."""
     if not samples:
         return Batch(torch.zeros(size, 3, *canvas, dtype=torch.uint8), [], [])
     batch = collate([*samples, *[samples[-1]] * (size - len(samples))])

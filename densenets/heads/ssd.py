@@ -44,7 +44,7 @@ class SSD(nn.Module):
         sizes = [backbone.specs[tap] for tap in self.taps]
         depths = [max(MIN_DEPTH, int(depth * width)) for depth in EXTRA_DEPTHS]
         channels = [spec.channels for spec in sizes] + depths
-        grids = grids_of(canvas, [spec.stride for spec in sizes], len(depths))
+        self.grids = grids = grids_of(canvas, [spec.stride for spec in sizes], len(depths))
         shapes = self._shapes(len(channels))
         self.register_buffer("defaults", box.default_boxes(canvas, grids, shapes), persistent=False)
         inner = [max(MIN_DEPTH, int(depth * width) // 2) for depth in EXTRA_DEPTHS]

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from densenets import draw
 from densenets.build import ModelDescription, build_from, canvas_of, load_state
@@ -17,7 +14,7 @@ from densenets.config import TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.loading import check_room
 from densenets.data.module import DetectionDataModule
-from densenets.errors import InputError, Stopped, printable
+from densenets.errors import InputError, printable
 from densenets.heads.ssd import SSD
 from densenets.metrics.judge import CocoJudge
 from densenets.run.data import open_training, tell_reading
@@ -25,12 +22,11 @@ from densenets.run.evaluation import judge_with, report
 from densenets.run.folder import Outcome, find_checkpoint, make_folder, open_run_folder, provenance, rank, write_config
 from densenets.run.model import describe, judged_state
 from densenets.run.resume import check_same_training, checkpoint_to_resume, origin
-from densenets.run.slurm import requeue, without_requeue
+from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
 from densenets.run.workers import telling_of_the_dead
 from densenets.storage import remove_stale
-from densenets.training.durable import DurableCheckpointIO, read_checkpoint
-from densenets.training.recipe import EMA, SameStatistics
-from densenets.training.records import ProgressBar, Records, clock, read_rows
+from densenets.training.durable import read_checkpoint
+from densenets.training.records import Records, clock, read_rows
 from densenets.training.saving import Saving
 from densenets.training.signals import StopRequest
 from densenets.training.task import DetectionTask
@@ -41,7 +37,7 @@ log = logging.getLogger(__name__)
 def train_detection(settings: TrainDetection) -> Outcome:
     """Train, judge the best checkpoint, and leave everything in the run folder."""
     canvas_of(settings.size)
-    _bare_trainer(settings)
+    refuse_bad_trainer(settings)
     checkpoint = checkpoint_to_resume(settings)
     L.seed_everything(settings.seed, verbose=False)
     train, val = open_training(settings)
@@ -81,17 +77,29 @@ def _train(
     judge = CocoJudge(val.ground_truth(), val.category_ids)
     steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
     task = DetectionTask(model, settings, judge, description.plain(), steps, stop, now)
-    check_room(data.workers, data.batch_size, data.canvas)
+    _check_batch(model, data, trainer.world_size)
     if trainer.is_global_zero:
         write_config(folder, settings)
         tell_reading([train, val], folder)
         remove_stale(folder)
         remove_stale(folder / "checkpoints")
-    with telling_of_the_dead(data):
-        fit(trainer, task, data, checkpoint, saving)
-    if trainer.is_global_zero:
-        log.info("trained for %s; judging the best checkpoint", clock(records.seconds))
-    return _finish(trainer, task, judge, data, folder, description, records.seconds)
+    with telling_of_the_dead(data), stoppable(saving, trainer):
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        saving.stop_if_asked(trainer, task)
+        if trainer.is_global_zero:
+            log.info("trained for %s; judging the best checkpoint", clock(records.seconds))
+        return _finish(trainer, task, judge, data, folder, description, records.seconds)
+
+
+def _check_batch(model: SSD, data: DetectionDataModule, processes: int) -> None:
+    """InputError where BatchNorm would have a single value to work on, or shared memory no room for the batches."""
+    images = data.images_of_a_step(processes)
+    if images * min(rows * columns for rows, columns in model.grids) < 2:
+        raise InputError(
+            f"--batch-size: {images} image a process: the head's last map is 1x1, where BatchNorm needs two images at "
+            "least; take a larger batch or canvas, or more pictures [T04]"
+        )
+    check_room(data.workers, data.batch_size, data.canvas)
 
 
 def _build(settings: TrainDetection, description: ModelDescription, from_checkpoint: bool) -> SSD:
@@ -122,70 +130,6 @@ def _describe(settings: TrainDetection, train: DetectionSplit) -> ModelDescripti
 def _names(split: DetectionSplit) -> str:
     names = [printable(name) for name in split.classes]
     return ", ".join(names if len(names) <= 12 else [*names[:12], f"and {len(names) - 12} more"])
-
-
-def _bare_trainer(settings: TrainDetection) -> None:
-    """Whether Lightning takes what was asked of it, before anything is loaded."""
-    try:
-        L.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
-            precision=settings.precision,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as fault:
-        reason = str(fault).strip().splitlines()[0]
-        raise InputError(f"--devices, --accelerator, --strategy, --precision: {printable(reason)}") from fault
-
-
-def fit(
-    trainer: L.Trainer, task: DetectionTask, data: DetectionDataModule, checkpoint: Path | None, saving: Saving
-) -> None:
-    """Train to the end, or to the step at which all processes agreed to stop (raises `Stopped`)."""
-    saving.stop.listen()
-    try:
-        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        if asked := saving.agreed(task.device):
-            raise saving.stopped(asked, trainer)
-    except Stopped as stopped:
-        if stopped.again and trainer.is_global_zero:
-            requeue()
-        raise
-    finally:
-        saving.stop.leave()
-
-
-def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callback], steps: int) -> L.Trainer:
-    """Lightning's trainer for a recipe, with everything it writes inside the run folder; steps: done already."""
-    callbacks: list[Callback] = [SameStatistics(), *([EMA(settings.ema)] if settings.ema else []), *watching]
-    callbacks += [
-        ProgressBar(),
-        ModelCheckpoint(folder / "checkpoints", "best", monitor="AP", mode="max", enable_version_counter=False),
-    ]
-    return L.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        max_epochs=settings.epochs,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip or None,
-        check_val_every_n_epoch=settings.validate_every,
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard", purge_step=steps or None),
-        plugins=[DurableCheckpointIO(settings.on_save_error), *without_requeue()],
-        callbacks=callbacks,
-    )
 
 
 def _judged_on(settings: TrainDetection) -> dict[str, str | None]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.trainer.states import TrainerFn
 
 from densenets.errors import Stopped, printable
 from densenets.storage import keep_as
@@ -52,16 +50,16 @@ class Saving(L.Callback):
         self._save(trainer)
 
     def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and self.stop.spread():
+        if self.stop.spread():
             raise StopIteration  # Lightning's own word for the end of a validation
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and (asked := self.agreed(pl_module.device)):
-            raise self.stopped(asked, trainer)
+        self.stop_if_asked(trainer, pl_module)
 
-    def agreed(self, device: torch.device) -> int:
-        """What any process was asked to do, the same answer on all of them; each has to call this."""
-        return int(gathered([self.stop.asked], device).max())
+    def stop_if_asked(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raises `Stopped` on all processes if any of them was asked; each has to call this. All is saved already."""
+        if asked := int(gathered([self.stop.asked], pl_module.device).max()):
+            raise self.stopped(asked, trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.is_global_zero:

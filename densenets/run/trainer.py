@@ -1,0 +1,79 @@
+"""Lightning's trainer as a recipe asks for it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from densenets.config import TrainDetection
+from densenets.errors import InputError, Stopped, printable
+from densenets.run.slurm import requeue, without_requeue
+from densenets.training.durable import DurableCheckpointIO
+from densenets.training.recipe import EMA, SameStatistics
+from densenets.training.records import ProgressBar
+from densenets.training.saving import Saving
+
+
+def refuse_bad_trainer(settings: TrainDetection) -> None:
+    """Whether Lightning takes what was asked of it, before anything is loaded."""
+    try:
+        L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as fault:
+        reason = str(fault).strip().splitlines()[0]
+        raise InputError(f"--devices, --accelerator, --strategy, --precision: {printable(reason)}") from fault
+
+
+def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callback], steps: int) -> L.Trainer:
+    """Lightning's trainer for a recipe, with everything it writes inside the run folder; steps: done already."""
+    callbacks: list[Callback] = [SameStatistics(), *([EMA(settings.ema)] if settings.ema else []), *watching]
+    callbacks += [
+        ProgressBar(),
+        ModelCheckpoint(folder / "checkpoints", "best", monitor="AP", mode="max", enable_version_counter=False),
+    ]
+    return L.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip or None,
+        check_val_every_n_epoch=settings.validate_every,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard", purge_step=steps or None),
+        plugins=[DurableCheckpointIO(settings.on_save_error), *without_requeue()],
+        callbacks=callbacks,
+    )
+
+
+@contextlib.contextmanager
+def stoppable(saving: Saving, trainer: L.Trainer) -> Iterator[None]:
+    """Signals ask the training inside to stop; under SLURM the job is queued again where the signal meant that."""
+    saving.stop.listen()
+    try:
+        yield
+    except Stopped as stopped:
+        if stopped.again and trainer.is_global_zero:
+            requeue()
+        raise
+    finally:
+        saving.stop.leave()
