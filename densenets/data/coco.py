@@ -62,21 +62,29 @@ def _annotation_file(folder: Path, split: str) -> Path:
 
 
 class Categories(NamedTuple):
-    """names: C in label order. ids: (C,) the file's id of each. labels: id -> label, of all ids of the file."""
+    """names: C in label order. ids: (C,) the file's id of each. labels: id -> label, of all ids of the file.
+
+    complete: no id was lost to a fault, so that one that is not among them is unknown.
+    """
 
     names: tuple[str, ...]
     ids: np.ndarray
     labels: dict[int, int]
+    complete: bool
 
 
 class Pictures(NamedTuple):
-    """ids: (N,). sizes: (N, 2) height and width. names: N as written. files: (N,) full paths. places: id -> row."""
+    """ids: (N,). sizes: (N, 2) height and width. names: N as written. files: (N,) full paths. places: id -> row.
+
+    complete: as of Categories.
+    """
 
     ids: np.ndarray
     sizes: np.ndarray
     names: list[str]
     files: np.ndarray
     places: dict[int, int]
+    complete: bool
 
 
 def load_coco(
@@ -124,6 +132,7 @@ def _annotation_words(item: Item, pictures: Pictures) -> str:
 
 def _categories(items: Items, classes: Sequence[str] | None) -> Categories:
     ids = items.whole("id").tolist()
+    complete = not items.faults.bad.any()
     names = items.values("name", {str}, "a text", filler="")
     items.unique(ids, "id", "[D18]")
     items.unique(names, "name", "[D18]")
@@ -137,7 +146,7 @@ def _categories(items: Items, classes: Sequence[str] | None) -> Categories:
     free = iter(range(max(ids) + 1, max(ids) + 1 + len(order)))
     numbers = [id_of[name] if name in id_of else next(free) for name in order]
     label_of = {number: labels.get(name, 0) for name, number in zip(names, ids, strict=True)}
-    return Categories(order, np.array(numbers, dtype=np.int64), label_of)
+    return Categories(order, np.array(numbers, dtype=np.int64), label_of, complete)
 
 
 def _roboflow_root(document: Any) -> set[int]:
@@ -163,6 +172,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _pictures(items: Items, folder: Path, rules: ReadingRules) -> Pictures:
     ids = items.whole("id")
+    complete = not items.faults.bad.any()
     items.unique(ids.tolist(), "id", "[D19]")
     places = {number: row for row, number in enumerate(ids.tolist())}
     sizes = np.stack([items.whole(key) for key in ("height", "width")], axis=1)
@@ -177,7 +187,7 @@ def _pictures(items: Items, folder: Path, rules: ReadingRules) -> Pictures:
     files, missing, outside = locate(folder, safe, rules.follow_symlinks)
     items.faults.add(outside, lambda row: "a link leads out of the images folder; --follow-symlinks allows it [D24]")
     items.faults.add(missing, lambda row: f"no such file in {printable(folder)}{_slashes(names[row])} [D23]")
-    return Pictures(ids, sizes, names, files, places)
+    return Pictures(ids, sizes, names, files, places, complete)
 
 
 def _slashes(name: str) -> str:
@@ -193,8 +203,8 @@ def _objects(
     """The annotations that can be used, those that were left out, and how often what was put right."""
     notes: dict[str, int] = {}
     ids = _ids(items, rules, notes)
-    rows = _positions(items, "image_id", pictures.places)
-    labels = _positions(items, "category_id", categories.labels)
+    rows = _positions(items, "image_id", pictures.places, pictures.complete)
+    labels = _positions(items, "category_id", categories.labels, categories.complete)
     lists = _lists(items)
     corners, xywh = _both_forms(floats(list(chain.from_iterable(lists))).reshape(-1, 4), rules.box_format)
     report = check_boxes(corners, pictures.sizes[rows])
@@ -218,11 +228,11 @@ def _ids(items: Items, rules: ReadingRules, notes: dict[str, int]) -> np.ndarray
     return ids
 
 
-def _positions(items: Items, key: str, known: dict[int, int]) -> np.ndarray:
-    """(M,) what `known` says of each item's id."""
+def _positions(items: Items, key: str, known: dict[int, int], complete: bool) -> np.ndarray:
+    """(M,) what `known` says of each item's id; complete: an id that it lacks is a fault."""
     wanted = items.whole(key).tolist()
     rows = np.array([known.get(number, -1) for number in wanted], dtype=np.int64)
-    items.faults.add(rows < 0, lambda row: f"{key} {wanted[row]} is unknown [D22]")
+    items.faults.add((rows < 0) & complete, lambda row: f"{key} {wanted[row]} is unknown [D22]")
     return rows.clip(min=0)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from densenets.errors import InputError, printable
+from densenets.files import check_file
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def read_image(
     try:
         data = read_bytes(Path(path))
     except InputError as error:
-        raise PictureError(str(error)) from error
+        raise PictureError(f"{error} [D41]") from error
     return decode_image(data, printable(path), size, max_pixels)
 
 
@@ -180,6 +181,7 @@ def _guess(data: bytes) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """The file, or InputError."""
+    check_file(path)
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from densenets.data.dataset import DetectionSplit
+from densenets.data.decode import reason
 from densenets.data.faults import Skip, count_reasons
 from densenets.errors import StorageError, printable
 
@@ -36,12 +37,13 @@ def note_report(splits: Sequence[DetectionSplit]) -> list[str]:
 
 
 def write_skips(path: Path, skips: Iterable[Skip]) -> None:
-    """Append a JSON line for each: file, item, reason, code. Raises StorageError."""
-    lines = [json.dumps(skip._asdict()) + "\n" for skip in skips]
+    """Append a JSON line for each: file, item, reason, code; none that is there already. Raises StorageError."""
+    lines = [json.dumps(skip._asdict()) for skip in skips]
     if not lines:
         return
     try:
+        known = set(path.read_text().splitlines()) if path.exists() else set()
         with path.open("a") as handle:
-            handle.writelines(lines)
-    except OSError as error:
-        raise StorageError(f"{printable(path)}: cannot be written: {printable(error.strerror or error)}") from error
+            handle.writelines(f"{line}\n" for line in lines if line not in known)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{printable(path)}: cannot be written: {reason(error)}") from error

@@ -29,6 +29,7 @@ ASPECTS = (0.5, 2.0)
 ZOOM_OUT = (1.0, 4.0)
 FILL = (123, 117, 104)  # ImageNet's mean, RGB
 
+EXACT_IN_FLOAT32 = 2**24  # rows travel as floats; whole numbers below this survive even in the shortest
 SMALLEST = 1.0  # px of the canvas: a box with a shorter side is dropped
 
 
@@ -227,6 +228,7 @@ class BoxAugmentation:
         """(M', 6): x0 y0 x1 y1 relative to the picture, crowd, row; boxes without a visible side are left out."""
         size = np.tile(shape[1::-1], 2)
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).clip(0, size)
+        assert len(boxes) < EXACT_IN_FLOAT32
         rows = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] > 1e-3).all(axis=1))
         marks = np.zeros(len(boxes)) if crowd is None else crowd.astype(np.float64)
         return np.concatenate([boxes[rows] / size, marks[rows, None], rows[:, None]], axis=1)

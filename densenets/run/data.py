@@ -57,15 +57,14 @@ def open_one(
     return open_split(streets_folder() if data == "streets" else data, split, classes, rules)
 
 
-def tell_reading(splits: Sequence[DetectionSplit], folder: Path | None, listed: bool = False) -> None:
-    """What reading left out and put right, in the log; what was left out also in skipped.jsonl of a folder, unless it
-    is listed there already."""
+def tell_reading(splits: Sequence[DetectionSplit], folder: Path | None) -> None:
+    """What reading left out and put right, in the log; what was left out also in the folder's skipped.jsonl."""
     listing = None if folder is None else folder / "skipped.jsonl"
     for line in skip_report(splits, listing):
         log.warning("warning: %s", line)
     for line in note_report(splits):
         log.info(line)
-    if listing is not None and not listed:
+    if listing is not None:
         write_skips(listing, [skip for split in splits for skip in split.skips])
 
 

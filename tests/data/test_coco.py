@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from densenets.config import ReadingRules
 from densenets.data import open_split
 from densenets.data.coco import load_coco
+from densenets.data.dataset import DetectionSplit
 from densenets.errors import InputError
 
 Document = dict[str, Any]
@@ -331,6 +333,124 @@ def test_where_images_are_looked_for(file: str, document: Document, tmp_path: Pa
         open_split(root, "test")
 
 
+def read_by(root: Path, **rules: Any) -> DetectionSplit:
+    return open_split(root, "train", rules=ReadingRules(**rules))
+
+
+def test_corners_are_read_where_they_are_said_to_be(coco: Write, document: Document) -> None:
+    plain = open_split(coco(document), "train")
+    for item in document["annotations"]:
+        x, y, width, height = item["bbox"]
+        item["bbox"] = [x, y, x + width, y + height]
+    split = read_by(coco(document), box_format="xyxy")
+    assert split.boxes.tolist() == plain.boxes.tolist()
+    assert split.xywh.tolist() == plain.xywh.tolist()
+    assert split.ground_truth() == plain.ground_truth()
+
+
+def test_other_boxes_are_recognised_where_corners_were_promised(coco: Write, document: Document) -> None:
+    document["annotations"][1]["bbox"] = [50, 60, 10, 10]
+    with pytest.raises(InputError, match=r"looks like x y width height: 0 of 3 .* --box-format xywh reads it.*D12"):
+        read_by(coco(document), box_format="xyxy")
+
+
+def test_one_box_in_twenty_may_leave_before_the_form_is_doubted(coco: Write, document: Document) -> None:
+    """A single box that would fit as corners is a fault of its own in a large file."""
+    row = {"image_id": 7, "category_id": 3, "iscrowd": 0}
+    document["annotations"] = [{"id": i, "bbox": [i, i, i + 40, i + 20], **row} for i in range(1, 20)]
+    document["annotations"].append({"id": 20, "bbox": [60, 50, 70, 60], **row})
+    with pytest.raises(InputError, match=r"annotations\[19\].* has more than rounding outside the image \[D11\]$"):
+        open_split(coco(document), "train")
+    del document["annotations"][0]
+    with pytest.raises(InputError, match="D12"):
+        open_split(coco(document), "train")
+
+
+def test_ids_that_stand_twice_are_renumbered_where_allowed(coco: Write, document: Document) -> None:
+    for item in document["annotations"]:
+        item["id"] = 5
+    with pytest.raises(InputError, match=r"(?s)annotations\[1\].*D20.*annotations\[2\].*D20"):
+        open_split(coco(document), "train")
+    split = read_by(coco(document), renumber=True)
+    assert sorted(split.annotation_ids.tolist()) == [5, 6, 7]
+    assert split.notes == {"annotations with a new id [D20]": 2}
+
+
+def test_boxes_outside_are_left_out_where_allowed(coco: Write, document: Document) -> None:
+    document["annotations"][0]["bbox"] = [100, 0, 5, 5]
+    document["annotations"][2]["bbox"] = [10, 10, 5, 0]
+    root = coco(document)
+    with pytest.raises(InputError, match=r"\[100, 0, 5, 5\] has no part inside .*--skip-invalid.*\[D10\]$"):
+        open_split(root, "train")
+    with pytest.raises(InputError, match=r"1 zero-area \[D07\], 1 outside the image \[D10\]: 2 of 3 annotations"):
+        read_by(root, skip_invalid=True)
+    split = read_by(root, skip_invalid=True, max_skip=0.667)
+    assert split.skipped == {"zero-area": 1, "outside the image": 1}
+    assert [skip.code for skip in split.skips] == ["D07", "D10"]
+    assert split.annotation_ids.tolist() == [5]
+    with pytest.raises(InputError) as caught:
+        read_by(root, skip_invalid=True, strict=True)
+    lines = str(caught.value).splitlines()
+    assert [line[-31:] for line in lines] == [
+        "as no part inside the image [D10]"[-31:],
+        "[10, 10, 5, 0] has zero height [D07]"[-31:],
+    ]
+
+
+def test_links_are_followed_where_allowed(coco: Write, document: Document, tmp_path: Path) -> None:
+    root = coco(document)
+    (root / "train" / "a.png").rename(tmp_path / "a.png")
+    (root / "train" / "a.png").symlink_to(tmp_path / "a.png")
+    assert read_by(root, follow_symlinks=True).picture(1).shape == (80, 100, 3)
+
+
+def test_links_that_nothing_names_do_not_matter(coco: Write, document: Document, tmp_path: Path) -> None:
+    """A link out of the folder, and one that leads round in a circle, beside the pictures of the split."""
+    root = coco(document)
+    (root / "train" / "other.png").symlink_to(tmp_path)
+    (root / "train" / "circle.png").symlink_to(root / "train" / "circle.png")
+    assert len(open_split(root, "train")) == 2
+    document["images"][0]["file_name"] = "circle.png"
+    (root / "annotations" / "instances_train.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"circle.png\"\): no such file in .*D23"):
+        open_split(root, "train")
+
+
+def test_a_fault_hides_no_other_and_causes_none(coco: Write, document: Document) -> None:
+    """What depends on a faulty item is not told too; what does not is."""
+    document["images"][0]["id"] = "x"  # annotations[1] is of it
+    document["categories"][1]["id"] = None  # annotations[1] and [2] are of it
+    document["annotations"][0]["bbox"] = [1, 2]
+    document["annotations"][2] = None
+    with pytest.raises(InputError) as caught:
+        open_split(coco(document), "train")
+    places = [line.split(": ")[1].split(" ")[0] for line in str(caught.value).splitlines()]
+    assert places == ["categories[1]", "images[0]", "annotations[0]", "annotations[2]"]
+
+
+def test_values_as_deep_as_the_reader_takes_are_still_one_line(coco: Write, document: Document) -> None:
+    text = json.dumps(document)
+    for depth in range(700, 1000, 3):
+        root = coco(document)
+        deep = text.replace('"bbox": [10, 20, 30.5, 40]', f'"bbox": {"[" * depth}{"]" * depth}')
+        (root / "annotations" / "instances_train.json").write_text(deep)
+        with pytest.raises(InputError, match=r"\[(D43|D37)\]$") as caught:
+            open_split(root, "train")
+        assert str(caught.value).isprintable()
+
+
+def test_a_category_may_be_called_background_and_have_the_id_0(coco: Write, document: Document) -> None:
+    document["categories"][1].update(id=0, name="background")
+    for item in document["annotations"][1:]:
+        item["category_id"] = 0
+    split = open_split(coco(document), "train")
+    assert (split.classes, split.category_ids.tolist(), split.labels.tolist()) == (
+        ("background", "toothbrush"),
+        [0, 90],
+        [0, 1, 0],
+    )
+
+
 def test_ambiguous_split_and_no_images(coco: Write, document: Document, tmp_path: Path) -> None:
     root = coco(document, split="train2014")
     coco(document, split="train2017")
@@ -388,7 +508,7 @@ def test_no_data_set(tmp_path: Path) -> None:
         open_split(tmp_path, "train")
     with pytest.raises(InputError, match="no such folder"):
         open_split(tmp_path / "absent", "train")
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"absent.json: no such file"):
         load_coco(tmp_path / "absent.json", tmp_path)
 
 

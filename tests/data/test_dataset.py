@@ -91,15 +91,13 @@ def test_a_batch_is_channels_last(split: DetectionSplit) -> None:
 
 
 def all_samples(split: DetectionSplit, workers: int, epochs: int = 2) -> list[tuple[Any, ...]]:
-    taken = 0
-    sampler = KeyedBatchSampler(len(split), 3, 3, lambda: taken)
+    epoch = 0
+    sampler = KeyedBatchSampler(len(split), 3, 3, lambda: (epoch, 0))
     options = {"multiprocessing_context": "fork", "persistent_workers": True, "timeout": 60} if workers else {}
     loader = DataLoader(dataset(split), batch_sampler=sampler, num_workers=workers, collate_fn=list, **options)
     found = []
-    for _ in range(epochs):
-        batches = list(loader)
-        taken += len(batches)
-        found += [parts(sample) for batch in batches for sample in batch]
+    for epoch in range(epochs):  # noqa: B007  (read by the sampler)
+        found += [parts(sample) for batch in loader for sample in batch]
     return found
 
 
@@ -171,7 +169,7 @@ def test_nothing_stands_in_for_a_picture_of_another_size(split: DetectionSplit) 
 def test_a_picture_that_vanished_is_stood_in_for(split: DetectionSplit) -> None:
     Path(str(split.files[4])).unlink()
     (line,) = dataset(split)[0, 4].skipped
-    assert "4.png: cannot be read: No such file" in line
+    assert line.endswith("4.png: no such file [D41]")
 
 
 def test_a_worker_s_fault_is_raised_here(split: DetectionSplit) -> None:

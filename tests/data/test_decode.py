@@ -122,9 +122,9 @@ def test_what_it_is_instead(data: bytes) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.jpg: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"absent\.jpg: no such file"):
         read_image(tmp_path / "absent.jpg")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="is a folder"):
         read_image(tmp_path)
     with pytest.raises(InputError, match="cannot be read") as caught:
         read_image("a\0b\nc")
