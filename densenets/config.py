@@ -226,21 +226,28 @@ class EvalDetection(ReadingRules):
 
     Args:
         checkpoint: run folder (its best checkpoint) or checkpoint file.
-        predictions: predictions.json to judge in place of a checkpoint.
+        predictions: predictions.json to judge in place of a checkpoint, or the folder of an evaluation.
+        partial: judge predictions although they lack images.
         data: folder of a data set (COCO or Pascal VOC layout), or "streets"; the run's own where not given.
         annotations: COCO JSON to judge on, in place of --data.
         images: folder of its pictures.
         split: name of the split.
         out: folder for results.json, predictions.json and the sheet of pictures; made where missing.
-        batch_size: images a step.
+        batch_size: images a step and a process.
         workers: processes that load pictures; -1: one a core, at most 8.
+        devices: Lightning's word for how many devices; the numbers do not depend on it.
+        num_nodes: machines taking part.
+        strategy: Lightning's word for how processes share the work.
         accelerator: kind of device.
+        judge: the program that computes the numbers; "faster" (faster-coco-eval, an extra) gives the same ones.
+        max_detections: how many of an image and a class count; 100 in COCO's own numbers.
         score_threshold: scores at or below it are no detection; the checkpoint's own where not given.
         nms_iou: overlap at which the lesser of two detections of a class is dropped; likewise.
     """
 
     checkpoint: str | None = None
     predictions: str | None = None
+    partial: bool = False
     data: str | None = None
     annotations: str | None = None
     images: str | None = None
@@ -248,13 +255,20 @@ class EvalDetection(ReadingRules):
     out: str | None = None
     batch_size: int = 16
     workers: int = -1
+    devices: str = "1"
+    num_nodes: int = 1
+    strategy: str = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    judge: Literal["pycocotools", "faster"] = "pycocotools"
+    max_detections: int = 100
     score_threshold: float | None = None
     nms_iou: float | None = None
 
     def __post_init__(self) -> None:
         self.check_rules()
         expect("batch_size", self.batch_size, 1)
+        expect("num_nodes", self.num_nodes, 1)
+        expect("max_detections", self.max_detections, 11, 10_000)
         expect("workers", self.workers, -1, 1024)
         for name in ("score_threshold", "nms_iou"):
             if getattr(self, name) is not None:
@@ -304,7 +318,7 @@ class CheckData(ReadingRules):
     """
 
     data: str | None = None
-    splits: list[str] | None = None
+    splits: list[str] = field(default_factory=list)
     annotations: str | None = None
     images: str | None = None
     out: str | None = None

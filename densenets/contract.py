@@ -53,7 +53,8 @@ class ImageInfo(NamedTuple):
 class Batch(NamedTuple):
     """images: (N, 3, H, W), uint8 as loaded or float in [0, 1] as a model takes them; targets and infos: N each.
 
-    skipped: one line for each picture that could not be read and was replaced by another.
+    skipped: one line for each picture that could not be read and was replaced by another. In validation there may be
+    more images than infos: filling that brings every batch to the same size and counts for nothing.
     """
 
     images: Tensor

@@ -1,5 +1,6 @@
-"""Judging: a checkpoint or a predictions file against a split."""
+"""Judging: a checkpoint, a predictions file, or what an evaluation left that broke off, against a split."""
 
+import hashlib
 import json
 import logging
 import time
@@ -8,44 +9,104 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from densenets.build import ModelDescription
 from densenets.config import EvalDetection, TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.module import DetectionDataModule
-from densenets.errors import InputError
-from densenets.metrics.coco_map import Result, evaluate, format_table, read_predictions, write_predictions
-from densenets.metrics.judge import CocoJudge
+from densenets.errors import InputError, Problems, printable
+from densenets.heads.ssd import SSD
+from densenets.metrics.coco_map import evaluate_columns, format_table
+from densenets.metrics.judge import NOTHING, CocoJudge
+from densenets.metrics.official import Judge, find_judge
+from densenets.metrics.parts import part_files, read_parts, remove_parts
+from densenets.metrics.predictions import Predictions, read_predictions, write_predictions
 from densenets.run.data import open_one, rules_of, tell_reading
-from densenets.run.folder import Outcome, find_checkpoint, make_folder, provenance, write_json
+from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank, write_json
 from densenets.run.model import describe, load
 from densenets.run.pictures import write_sheet
 from densenets.training.records import ProgressBar
 from densenets.training.task import DetectionTask
 
 CPU = torch.device("cpu")
+FILE = "predictions.json"
 log = logging.getLogger(__name__)
 
 
 def evaluate_detection(settings: EvalDetection) -> Outcome:
-    """COCO's numbers of a checkpoint, or of a predictions file. Writes to --out where given."""
+    """COCO's numbers of a checkpoint, or of predictions. Writes to --out where given."""
     if (settings.checkpoint is None) == (settings.predictions is None):
         raise InputError("give either --checkpoint or --predictions")
-    if settings.out is not None:
-        make_folder(Path(settings.out))
-    return _judge_file(settings) if settings.predictions is not None else _judge_checkpoint(settings)
+    if settings.partial and settings.predictions is None:
+        raise InputError("--partial: goes with --predictions: a checkpoint is judged on every image")
+    official = find_judge(settings.judge)
+    with new_folder(Path(settings.out) if settings.out is not None else None):
+        judge = _judge_file if settings.predictions is not None else _judge_checkpoint
+        return judge(settings, official)
 
 
-def _judge_file(settings: EvalDetection) -> Outcome:
+# Predictions
+
+
+def _judge_file(settings: EvalDetection, official: Judge) -> Outcome:
     assert settings.predictions is not None
-    beside = _results_beside(Path(settings.predictions))
+    place = Path(settings.predictions)
+    files = part_files(place) if place.is_dir() else [place] if place.suffix == ".jsonl" else []
+    parts = read_parts(files) if files else None
+    file = place / FILE if place.is_dir() else place
+    beside = (parts.evaluation or {}) if parts else _results_beside(file)
     model = beside.get("model")
     classes = model.get("classes") if isinstance(model, dict) else None
     split, source = _open(settings, beside.get("data"), classes)
-    results = read_predictions(settings.predictions)
-    metrics = evaluate(split.ground_truth(), results)
+    if parts:
+        log.info(
+            "%d part files of an evaluation that did not end: %d images", len(files), len(parts.predictions.images)
+        )
+        judged, silent = parts.predictions, 0
+        _refuse_unknown(judged.images, split, place)
+    else:
+        judged, silent = _read_file(file, split, beside.get("without_detections"), settings.partial)
+    metrics = evaluate_columns(
+        split.ground_truth(),
+        judged.found,
+        seen=judged.images.tolist(),
+        partial=settings.partial,
+        per_image=settings.max_detections,
+        judge=official,
+    )
+    if silent:
+        metrics = {**metrics, "partial": True, "counts": {**metrics["counts"], "without_predictions": silent}}
     told = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
-    return report(metrics, results, split, Path(settings.out) if settings.out else None, told)
+    return report(metrics, judged, split, Path(settings.out) if settings.out else None, told)
+
+
+def _read_file(file: Path, split: DetectionSplit, empty: Any, partial: bool) -> tuple[Predictions, int]:
+    """What a COCO file says of all images of the split, and of how many it says nothing.
+
+    An image without a detection does not stand in such a file, nor does one that was never judged. `empty`: the former,
+    where they are known; any other is an error, or with `partial` counts as one without a detection.
+    """
+    images = split.image_ids.tolist()
+    found = read_predictions(file, set(images), set(split.category_ids.tolist()))
+    told = {*found.image.tolist(), *(empty if isinstance(empty, list) else [])}
+    silent = [image for image in images if image not in told]
+    problems = Problems()
+    for image in silent if not partial else []:
+        problems.add(
+            f"{printable(file)}: image {image}: no prediction; --partial takes it as one without detections [V06]"
+        )
+    problems.refuse()
+    return Predictions(split.image_ids, found), len(silent)
+
+
+def _refuse_unknown(images: np.ndarray, split: DetectionSplit, place: Path) -> None:
+    problems = Problems()
+    for image in images[~np.isin(images, split.image_ids)].tolist():
+        problems.add(f"{printable(place)}: image {image} is not in the ground truth [V04]")
+    problems.refuse()
 
 
 def _results_beside(predictions: Path) -> dict[str, Any]:
@@ -77,61 +138,119 @@ def _open(
     source = {**asked, "data": None if asked["annotations"] else asked["data"] or "streets", "split": settings.split}
     places = (source["data"] or "", settings.split, asked["annotations"], asked["images"])
     split = open_one(*places, rules_of(settings), classes)
-    tell_reading([split], Path(settings.out) if settings.out else None)
+    if rank() == 0:
+        tell_reading([split], Path(settings.out) if settings.out else None)
     return split, source
 
 
-def _judge_checkpoint(settings: EvalDetection) -> Outcome:
+# A checkpoint
+
+
+def _judge_checkpoint(settings: EvalDetection, official: Judge) -> Outcome:
     assert settings.checkpoint is not None
+    trainer = build_trainer(settings)
     model, description = load(settings.checkpoint)
-    split, data_source = _open(settings, _data_of_run(settings.checkpoint), description.classes)
     for name in ("score_threshold", "nms_iou"):
         if (value := getattr(settings, name)) is not None:
             setattr(model.options, name, value)
-    log.info(describe(description, model))
-    judge = CocoJudge(split.ground_truth(), split.category_ids)
+    split, data_source = _open(settings, _data_of_run(settings.checkpoint), description.classes)
+    if rank() == 0:
+        log.info(describe(description, model))
+    out = Path(settings.out) if settings.out else None
+    evaluation = _evaluation(settings, model, description, data_source)
+    before = _judged_before(out, evaluation) if out else None
+    judge = CocoJudge(
+        split.ground_truth(), split.category_ids, out, evaluation, before, settings.max_detections, official
+    )
     task = DetectionTask(model, TrainDetection(), judge, description.plain())
     data = DetectionDataModule(None, split, description.canvas, "none", settings.batch_size, settings.workers, 0)
-    trainer = L.Trainer(
-        accelerator=settings.accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[ProgressBar()],
-    )
+    data.leave_out = np.flatnonzero(np.isin(split.image_ids, (before or NOTHING).images)).tolist()
     started = time.monotonic()
-    metrics, results = judge_with(trainer, task, judge, data)
+    metrics, judged = judge_with(trainer, task, judge, data)
+    if not trainer.is_global_zero:
+        return Outcome(metrics, "", [])
     source = {
         "checkpoint": str(find_checkpoint(settings.checkpoint)),
         "model": description.plain(),
         "data": data_source,
         "batch_size": settings.batch_size,
+        "processes": trainer.world_size,
+        "judge": settings.judge,
         "seconds": round(time.monotonic() - started, 2),
         "produced_by": provenance(trainer.strategy.root_device),
     }
-    return report(metrics, results, split, Path(settings.out) if settings.out else None, source)
+    return report(metrics, judged, split, out, source)
+
+
+def build_trainer(settings: EvalDetection) -> L.Trainer:
+    """Lightning's trainer for judging alone. Raises InputError for words that Lightning does not take."""
+    try:
+        return L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[ProgressBar()],
+        )
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as fault:
+        reason = str(fault).strip().splitlines()[0]
+        raise InputError(f"--devices, --accelerator, --strategy: {printable(reason)}") from fault
+
+
+def _evaluation(
+    settings: EvalDetection, model: SSD, description: ModelDescription, data: dict[str, str | None]
+) -> dict[str, Any]:
+    """What is judged by what, to the bit: predictions of two evaluations that agree in it belong together."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    options = {name: getattr(model.options, name) for name in ("score_threshold", "nms_iou")}
+    content = {"model": description.plain(), "weights": digest.hexdigest(), "data": data, **options}
+    told: dict[str, Any] = json.loads(json.dumps({**content, "batch_size": settings.batch_size}))
+    return told
+
+
+def _judged_before(out: Path, evaluation: dict[str, Any]) -> Predictions:
+    """What the same evaluation had judged when it broke off. Raises InputError where `out` holds another's parts."""
+    files = part_files(out)
+    earlier, judged = read_parts(files)
+    if earlier is not None and earlier != evaluation:
+        other = [name for name in evaluation if earlier.get(name) != evaluation[name]]
+        raise InputError(
+            f"{printable(files[0])}: left by an evaluation with another {', '.join(other)}; remove it and its like, "
+            "or name another --out"
+        )
+    if len(judged.images) and rank() == 0:
+        log.info("%d images were judged already; going on with the rest", len(judged.images))
+    return judged
 
 
 def judge_with(
     trainer: L.Trainer, task: DetectionTask, judge: CocoJudge, data: DetectionDataModule
-) -> tuple[dict[str, Any], list[Result]]:
-    """The numbers and the results of the validation split, through the trainer's processes."""
+) -> tuple[dict[str, Any], Predictions]:
+    """The numbers of the validation split through the trainer's processes, and in the first one the predictions."""
     trainer.validate(task, datamodule=data, verbose=False)
-    return judge.result(), judge.results()
+    return judge.result(), judge.predictions()
 
 
 def report(
-    metrics: dict[str, Any], results: list[Result], split: DetectionSplit, out: Path | None, source: dict[str, Any]
+    metrics: dict[str, Any], judged: Predictions, split: DetectionSplit, out: Path | None, source: dict[str, Any]
 ) -> Outcome:
     """results.json, predictions.json and the sheet in `out`; the table for the user."""
     left_out = {"partial": True, "skipped": split.skipped} if split.skipped else {}
-    content = {**metrics, **left_out, **source}
-    text = format_table(metrics)
+    empty = np.setdiff1d(judged.images, judged.found.image).tolist()
+    content = {**metrics, **left_out, "without_detections": empty, **source}
+    text = format_table(content)
     if out is None:
         return Outcome(content, text, [])
-    files = [out / "results.json", out / "predictions.json", out / "validation.png"]
-    write_predictions(files[1], results)
-    write_sheet(split, results, files[2])
+    files = [out / "results.json", out / FILE, out / "validation.png"]
+    write_predictions(files[1], judged.found.canonical())
+    write_sheet(split, judged.found, files[2])
     write_json(files[0], content)
+    if "checkpoint" in source:  # all that the parts hold is in the files now
+        remove_parts(out)
     return Outcome(content, text, files)

@@ -1,29 +1,21 @@
 """The sheet of validation images: truth and prediction side by side."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from densenets import draw
 from densenets.data.dataset import DetectionSplit
-from densenets.metrics.coco_map import Result
+from densenets.metrics.predictions import Columns
 
 IMAGES = 8
 THRESHOLD = 0.3
 
 
-def write_sheet(split: DetectionSplit, results: Sequence[Result], path: Path) -> None:
+def write_sheet(split: DetectionSplit, found: Columns, path: Path) -> None:
     """A spread of the split's images, those with the most objects in each part of it."""
-    label_of = {int(category): label for label, category in enumerate(split.category_ids)}
     rows = _spread(np.diff(split.first))
-    wanted = {int(split.image_ids[row]) for row in rows}
-    found: dict[int, list[Result]] = {image_id: [] for image_id in wanted}
-    for result in results:
-        if result["image_id"] in wanted and result["score"] >= THRESHOLD:
-            found[result["image_id"]].append(result)
-    pairs = [_pair(split, row, found[int(split.image_ids[row])], label_of) for row in rows]
+    pairs = [_pair(split, row, found) for row in rows]
     draw.sheet(pairs, path, [Path(str(split.files[row])).name for row in rows])
 
 
@@ -33,14 +25,12 @@ def _spread(counts: np.ndarray) -> list[int]:
     return [int(part[counts[part].argmax()]) for part in parts]
 
 
-def _pair(
-    split: DetectionSplit, row: int, found: list[Result], label_of: dict[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _pair(split: DetectionSplit, row: int, found: Columns) -> tuple[np.ndarray, np.ndarray]:
     image = split.picture(row)
     boxes, labels, crowd = split.target(row)
     truth = draw.draw_boxes(image, boxes[~crowd], labels[~crowd], None, split.classes, ignore=boxes[crowd])
-    xywh = torch.tensor([result["bbox"] for result in found]).reshape(-1, 4)
-    corners = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1).numpy()
-    names = np.array([label_of[result["category_id"]] for result in found], dtype=np.int64)
-    scores = np.array([result["score"] for result in found])
-    return truth, draw.draw_boxes(image, corners, names, scores, split.classes)
+    here = found.take((found.image == split.image_ids[row]) & (found.score >= THRESHOLD))
+    corners = np.concatenate([here.box[:, :2], here.box[:, :2] + here.box[:, 2:]], axis=1).astype(np.float32)
+    label_of = {int(category): label for label, category in enumerate(split.category_ids)}
+    labels = np.array([label_of[category] for category in here.category.tolist()], dtype=np.int64)
+    return truth, draw.draw_boxes(image, corners, labels, here.score, split.classes)

@@ -72,9 +72,8 @@ def _train(
     now = origin(settings, train, val, trainer.world_size)
     if checkpoint is not None:
         check_same_training(checkpoint, description, now, settings.allow_config_change)
-    if len(val) < trainer.world_size:
-        raise InputError(f"{len(val)} images to choose by for {trainer.world_size} processes: each needs one at least")
-    judge = CocoJudge(val.ground_truth(), val.category_ids)
+    judged = {"model": description.plain(), "data": _judged_on(settings)}
+    judge = CocoJudge(val.ground_truth(), val.category_ids, folder, judged)
     steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
     task = DetectionTask(model, settings, judge, description.plain(), steps, stop, now)
     _check_batch(model, data, trainer.world_size)

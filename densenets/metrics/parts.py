@@ -1,0 +1,157 @@
+"""Predictions on their way to disk: a file for each process, a line for each image, there as soon as it is judged.
+
+A part starts with a line {"evaluation": {...}} that says what is judged by what. Each line behind it is one image,
+{"image_id": int, "category_id": [...], "bbox": [[x, y, width, height], ...], "score": [...]}. After a crash all whole
+lines count; one that broke off is dropped.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from densenets.errors import InputError, Problems, StorageError, printable
+from densenets.files import check_file
+from densenets.metrics.predictions import Columns, Predictions, joined, parse
+
+_log = logging.getLogger(__name__)
+
+
+def part_file(folder: Path, rank: int) -> Path:
+    return folder / f"predictions.part{rank}.jsonl"
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Those of all processes, by rank."""
+    return sorted(folder.glob("predictions.part*.jsonl"), key=lambda path: (len(path.name), path.name))
+
+
+def remove_parts(folder: Path) -> None:
+    for path in part_files(folder):
+        path.unlink(missing_ok=True)
+
+
+class PartWriter:
+    """Appends to one part; every image is handed to the system at once, so that kill -9 cannot take it back.
+
+    evaluation: plain types. go_on: keep what the file has already. Raises StorageError.
+    """
+
+    def __init__(self, path: Path, evaluation: dict[str, Any], go_on: bool) -> None:
+        self.path = path
+        try:
+            whole = _whole_length(path) if go_on else 0
+            self.handle: IO[bytes] = path.open("ab")
+            self.handle.truncate(whole)
+        except OSError as fault:
+            raise self._storage_error(fault) from fault
+        if not whole:
+            self._write({"evaluation": evaluation})
+
+    def add(self, image_id: int, found: Columns) -> None:
+        """One image; `found` may be empty."""
+        columns = {"category_id": found.category, "bbox": found.box, "score": found.score}
+        self._write({"image_id": image_id, **{name: column.tolist() for name, column in columns.items()}})
+
+    def close(self) -> None:
+        self.handle.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        try:
+            self.handle.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+            self.handle.flush()
+        except OSError as fault:
+            raise self._storage_error(fault) from fault
+
+    def _storage_error(self, fault: OSError) -> StorageError:
+        return StorageError(f"{printable(self.path)}: cannot be written: {fault.strerror or fault}")
+
+
+def _whole_length(path: Path) -> int:
+    """Bytes up to the end of the last whole line."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as handle:
+        return sum(len(line) for line in handle if line.endswith(b"\n"))
+
+
+class Parts(NamedTuple):
+    """What part files hold. evaluation: as given to `PartWriter`; None where no file got so far."""
+
+    evaluation: dict[str, Any] | None
+    predictions: Predictions
+
+
+def read_parts(files: Sequence[Path]) -> Parts:
+    """All images of the files, in their order. Raises InputError, a line for each problem.
+
+    Two files that hold the same image [V14], or that say they belong to different evaluations, are a problem.
+    """
+    problems = Problems()
+    images: dict[int, Path] = {}
+    columns: list[Columns] = []
+    evaluations: list[dict[str, Any]] = []
+    for path in files:
+        for number, content in _contents(path, problems):
+            place = f"{printable(path)}: line {number}: "
+            if number == 1:
+                evaluations.append(content.get("evaluation", {}))
+                continue
+            found = _columns(content)
+            if found is None:
+                problems.add(f"{place}no image with its category_id, bbox and score [V08]")
+            elif (image := content["image_id"]) in images:
+                problems.add(f"{place}image {image} was judged already, in {printable(images[image])} [V14]")
+            else:
+                images[image] = path
+                columns.append(found)
+    if any(other != evaluations[0] for other in evaluations):
+        problems.add(f"{printable(files[0].parent)}: its parts belong to different evaluations")
+    problems.refuse()
+    judged = Predictions(np.array([*images], dtype=np.int64), joined(columns))
+    return Parts(evaluations[0] if evaluations else None, judged)
+
+
+def _contents(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object) of every whole line."""
+    check_file(path)
+    try:
+        with path.open("rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                if not line.endswith(b"\n"):
+                    _log.warning("%s: line %d broke off and is dropped", printable(path), number)
+                    return
+                try:
+                    content = parse(line)
+                except (ValueError, RecursionError) as fault:
+                    problems.add(f"{printable(path)}: line {number}: no valid JSON: {printable(fault)}")
+                    continue
+                yield number, content if isinstance(content, dict) else {}
+    except OSError as fault:
+        raise InputError(f"{printable(path)}: cannot be read: {fault.strerror}") from fault
+
+
+def _columns(content: dict[str, Any]) -> Columns | None:
+    """The detections of a line; None where it is none. Whether they can be judged is looked at later."""
+    try:
+        image = content["image_id"]
+        category, score, box = (np.array(content[name]) for name in ("category_id", "score", "bbox"))
+    except (KeyError, ValueError, OverflowError):
+        return None
+    count = len(category) if category.ndim == 1 else -1
+    numbers = all(
+        not column.size or column.dtype.kind in kinds for column, kinds in ((category, "i"), (score, "if"), (box, "if"))
+    )
+    if (
+        type(image) is not int
+        or not numbers
+        or score.shape != (count,)
+        or box.size != 4 * count
+        or (count and box.ndim != 2)
+    ):
+        return None
+    category, score, box = category.astype(np.int64), score.astype(np.float64), box.astype(np.float64).reshape(-1, 4)
+    return Columns(np.full(count, image, dtype=np.int64), category, score, box)
