@@ -1,6 +1,8 @@
 """Lightning's trainer as a recipe asks for it."""
 
 import contextlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +12,14 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from densenets.config import TrainDetection
-from densenets.errors import InputError, Stopped, printable
+from densenets.errors import DensenetsError, InputError, Stopped, printable
 from densenets.run.slurm import requeue, without_requeue
 from densenets.training.durable import DurableCheckpointIO
 from densenets.training.recipe import EMA, SameStatistics
 from densenets.training.records import ProgressBar
 from densenets.training.saving import Saving
+
+PATIENCE = 15.0  # seconds
 
 
 def refuse_bad_trainer(settings: TrainDetection) -> None:
@@ -71,9 +75,22 @@ def stoppable(saving: Saving, trainer: L.Trainer) -> Iterator[None]:
     saving.stop.listen()
     try:
         yield
-    except Stopped as stopped:
-        if stopped.again and trainer.is_global_zero:
+    except DensenetsError as fault:
+        if isinstance(fault, Stopped) and fault.again and trainer.is_global_zero:
             requeue()
+        if not trainer.is_global_zero:
+            _let_the_first_go(trainer)
         raise
     finally:
         saving.stop.leave()
+
+
+def _let_the_first_go(trainer: L.Trainer) -> None:
+    """Lightning kills the process that started the others as soon as one of them ends with a code other than 0: what
+    ends all of them with the same code has to end that one first."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if environment is None or environment.creates_processes_externally:
+        return
+    first, end = os.getppid(), time.monotonic() + PATIENCE
+    while os.getppid() == first and time.monotonic() < end:
+        time.sleep(0.05)

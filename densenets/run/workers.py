@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from densenets.data.module import DetectionDataModule
-from densenets.errors import WorkerError
+from densenets.errors import WorkerError, printable
 from densenets.training.together import distributed
 
 LOADING = re.compile(r"DataLoader (worker|timed out)")
@@ -28,5 +28,7 @@ def telling_of_the_dead(data: DetectionDataModule) -> Iterator[None]:
                 f"a loading process died or hangs: {line}; at work on: {data.at_work()} [{code}]"
             ) from fault
         if distributed() and PEERS.search(str(fault)):
-            raise WorkerError(f"another process of this training is gone: {line} [T23]") from fault
+            words = line.partition("]")[2] or line  # in front stands a place in the library's source
+            told = printable(words.partition(".")[0].strip())
+            raise WorkerError(f"another process of this training is gone: {told} [T23]") from fault
         raise
