@@ -19,8 +19,10 @@ from densenets.contract import Boxes, Detector, ImageInfo
 from densenets.data.decode import PictureError, read_image
 from densenets.data.transforms import build_augmentation
 from densenets.errors import DivergedError, InputError, printable
-from densenets.run.folder import Outcome, make_folder, provenance, write_json
+from densenets.files import file_name, inside
+from densenets.run.folder import Outcome, new_folder, provenance, write_json
 from densenets.run.model import describe, load
+from densenets.storage import write_durably
 from densenets.training.task import to_unit
 
 log = logging.getLogger(__name__)
@@ -30,11 +32,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 def predict(settings: Predict) -> Outcome:
     """Detections of every picture at or above the threshold, drawn and written. Boxes are x0 y0 x1 y1 in file px."""
+    out = Path(settings.out)
+    with new_folder(out):
+        return _predict(settings, out)
+
+
+def _predict(settings: Predict, out: Path) -> Outcome:
     files = find_pictures(settings.images)
     model, description = load(settings.checkpoint)
     log.info(describe(description, model))
-    out = Path(settings.out)
-    make_folder(out)
     device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device)
     names = output_names(files)
@@ -49,7 +55,7 @@ def predict(settings: Predict) -> Outcome:
         assert boxes.scores is not None
         in_file, labels, scores = boxes.boxes.numpy(), boxes.labels.numpy(), boxes.scores.numpy()
         drawn = draw.draw_boxes(image, in_file, labels, scores, description.classes)
-        Image.fromarray(drawn).save(out / names[file])
+        write_picture(inside(out, names[file]), drawn)
         found.append(_plain(file, image, boxes, description))
     if not found:
         raise InputError(skipped[0])
@@ -112,9 +118,17 @@ def _below(place: Path) -> Iterator[Path]:
 def output_names(files: list[Path]) -> dict[Path, str]:
     """A name for each drawn picture; a number where two folders hold the same name."""
     names: dict[Path, str] = {}
+    taken: set[str] = set()
     for file in files:
-        name, number = f"{file.stem}.png", 2
-        while name in names.values():
-            name, number = f"{file.stem}-{number}.png", number + 1
+        stem = file_name(file.stem)
+        name, number = f"{stem}.png", 2
+        while name in taken:
+            name, number = f"{stem}-{number}.png", number + 1
+        taken.add(name)
         names[file] = name
     return names
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """A PNG in place of whatever was there; a link is replaced, not followed."""
+    write_durably(path, lambda handle: Image.fromarray(pixels).save(handle, "PNG"))

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import resource
 import struct
 import zlib
 from pathlib import Path
@@ -52,6 +53,7 @@ MODES: dict[str, tuple[bytes, list[int], list[int]]] = {  # file, the pixel on t
     "P with alphas": (encoded(palette(), transparency=b"\x80\xff"), [10, 20, 30], [200, 100, 50]),
     "RGBA drops alpha": (encoded(Image.fromarray(PLAIN).convert("RGBA")), [10, 20, 30], [200, 100, 50]),
     "16-bit gray": (encoded(Image.fromarray(GRAY.astype(np.uint16) * 256 + 255)), [7, 7, 7], [250, 250, 250]),
+    "CMYK": (encoded(Image.new("CMYK", (16, 8), (0, 127, 255, 51)), "JPEG", quality=100), [204, 102, 0], [204, 102, 0]),
     "BMP": (encoded(Image.fromarray(PLAIN), "BMP"), [10, 20, 30], [200, 100, 50]),
     "WebP": (encoded(Image.fromarray(PLAIN), "WEBP", lossless=True), [10, 20, 30], [200, 100, 50]),
 }
@@ -136,6 +138,32 @@ def test_too_many_pixels_are_refused_by_the_header(side: int) -> None:
     data = png(struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0), b"\0" * 50)
     with pytest.raises(InputError, match=r"million pixels \[D25\]"):
         decode_image(data, "x")
+
+
+@pytest.mark.parametrize("max_pixels", [0.0001, 64, 1000])
+def test_the_cap_holds_before_a_reader_takes_the_memory(max_pixels: float) -> None:
+    """WebP's reader makes the canvas when the file is opened; Pillow's own limit is 179 million pixels."""
+    side = struct.pack("<I", 16382)[:3]
+    chunk = b"VP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + side + side
+    before, limit = peak_memory(), Image.MAX_IMAGE_PIXELS
+    with pytest.raises(InputError, match="D01" if max_pixels == 1000 else "D25"):
+        decode_image(b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk, "x", max_pixels=max_pixels)
+    assert peak_memory() - before < 100_000_000
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def peak_memory() -> int:
+    """Bytes, of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_more_pixels_than_pillow_allows_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.new("L", (400, 300)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert decode_image(data, "x", max_pixels=0.12).shape == (300, 400, 3)
+    with pytest.raises(InputError, match=r"x: .*more than 0\.1199 million pixels \[D25\]"):
+        decode_image(data, "x", max_pixels=0.1199)
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 100), (8, 401), (500, 9)])
