@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from densenets import __version__
-from densenets.config import EvalDetection, Predict, TrainDetection
+from densenets.config import CheckData, EvalDetection, Predict, TrainDetection
 from densenets.errors import DensenetsError
 
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "train-det": Command(TrainDetection, "train_detection", default_config="streets"),
     "eval-det": Command(EvalDetection, "evaluate_detection"),
     "predict": Command(Predict, "predict"),
+    "check-data": Command(CheckData, "check_data"),
 }
 
 
@@ -47,6 +48,7 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         settings = parse(command.settings, argv, prog, command.default_config)
         outcome = getattr(import_module("densenets.run"), command.function)(settings)
     except DensenetsError as fault:
+        sys.stdout.write("" if fault.outcome is None else f"{fault.outcome}\n")
         return _fail(_message(fault), fault.exit_code)
     sys.stdout.write(f"{outcome}\n")
     return 0

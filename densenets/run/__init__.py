@@ -9,10 +9,11 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask t
 for words in ("many workers", "logging interval", "exists and is not empty", "in eval mode at the start", "LeafSpec"):
     warnings.filterwarnings("ignore", message=f".*{words}.*")
 
+from densenets.run.checking import check_data  # noqa: E402
 from densenets.run.evaluation import evaluate_detection  # noqa: E402
 from densenets.run.prediction import predict  # noqa: E402
 from densenets.run.training import train_detection  # noqa: E402
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # after its import, which sets a level of its own
 
-__all__ = ["evaluate_detection", "predict", "train_detection"]
+__all__ = ["check_data", "evaluate_detection", "predict", "train_detection"]

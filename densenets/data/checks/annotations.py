@@ -1,0 +1,317 @@
+"""The faults of a split's annotations, all of them, and what is left when each faulty item is left out."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densenets.config import ReadingRules
+from densenets.data.checks.findings import Findings
+from densenets.data.checks.masks import mask_fault
+from densenets.data.checks.source import NO_OBJECT, Item, RawSplit
+from densenets.data.coco import MISTAKEN
+from densenets.data.document import LARGEST_ID, floats
+from densenets.data.faults import BoxReport, check_boxes, show
+
+NUMBERS = {int, float}
+BEYOND = "more than rounding outside the image [D11]"  # as `check_boxes` says
+
+
+@dataclass
+class Sound:
+    """What can be used of a split: N images, M boxes, C classes. `*_at`: where each stands in the lists of the source.
+
+    row_of: image id -> row of the image. listed: "image_id" and "category_id" -> the ids of all images and categories,
+    usable or not. dropped, changed: (list, position) -> why an item cannot be used; what a repair has to change in one
+    that can.
+    """
+
+    classes: list[str] = field(default_factory=list)  # in the order of their ids
+    label_of: dict[int, int] = field(default_factory=dict)  # category id -> label
+    category_of: dict[int, int] = field(default_factory=dict)  # position in the source -> label
+    images_at: list[int] = field(default_factory=list)  # (N,)
+    row_of: dict[int, int] = field(default_factory=dict)  # image id -> row
+    listed: dict[str, set[int]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)  # (N,) full paths
+    sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))  # (N, 2) height, width
+    objects_at: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (M,)
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (M,) of their images
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))  # (M, 4) x0 y0 x1 y1, cut at the image's edges
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (M,)
+    crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # (M,)
+    dropped: dict[tuple[str, int], str] = field(default_factory=dict)
+    changed: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+
+    def drop(self, kind: str, index: int, why: str) -> None:
+        self.dropped.setdefault((kind, index), why)
+
+    def change(self, kind: str, index: int, what: str) -> None:
+        self.changed.setdefault((kind, index), []).append(what)
+
+
+def judge(raw: RawSplit, rules: ReadingRules, findings: Findings, mend: bool = False) -> Sound:
+    """Everything that is wrong with the annotations, in the order of the file.
+
+    mend: what a repair can put right counts as usable: boxes that lead beyond their images, ids that stand twice.
+    """
+    sound = Sound()
+    for key, items in (("image_id", raw.pictures), ("category_id", raw.categories)):
+        sound.listed[key] = {number for item in items if type(number := item.get("id")) is int}
+    if not (raw.pictures and raw.categories) and not findings.found:
+        missing = "images" if not raw.pictures else "categories"
+        findings.error("D36", (str(raw.source), ""), f"no {missing}")
+    _judge_categories(raw, sound, findings)
+    _judge_pictures(raw, sound, rules, findings)
+    _judge_objects(raw, sound, rules, findings, mend)
+    return sound
+
+
+def _items(items: list[Item], kind: str, sound: Sound) -> Iterator[tuple[int, Item]]:
+    """Those that are objects; the others were told of when they were read."""
+    for index, item in enumerate(items):
+        if item is NO_OBJECT:
+            sound.drop(kind, index, "is not an object [D37]")
+        else:
+            yield index, item
+
+
+# Categories and pictures
+
+
+def _judge_categories(raw: RawSplit, sound: Sound, findings: Findings) -> None:
+    ids, names = set[int](), dict[str, int]()
+    for index, item in _items(raw.categories, "categories", sound):
+        number, name = item.get("id"), item.get("name")
+        if (fault := _bad_id(number)) or type(name) is not str:
+            code, what = "D37", fault or f"name is {show(name)}; it must be a text"
+        elif number in ids or name in names:
+            code, what = "D18", f"its {'id' if number in ids else 'name'} stands twice"
+        else:
+            ids.add(number)  # type: ignore[arg-type]
+            names[name] = index
+            continue
+        findings.error(code, raw.category(index), what)
+        sound.drop("categories", index, f"{what} [{code}]")
+    kept = sorted(names.values(), key=lambda index: raw.categories[index]["id"])
+    sound.classes = [raw.categories[index]["name"] for index in kept]
+    sound.label_of = {raw.categories[index]["id"]: label for label, index in enumerate(kept)}
+    sound.category_of = {index: label for label, index in enumerate(kept)}
+
+
+def _bad_id(value: Any, key: str = "id") -> str:
+    """What is wrong with an id, or nothing."""
+    if type(value) is not int:
+        return f"{key} is {show(value)}; it must be a whole number"
+    return f"{key} is beyond 2^53" if abs(value) >= LARGEST_ID else ""
+
+
+def _judge_pictures(raw: RawSplit, sound: Sound, rules: ReadingRules, findings: Findings) -> None:
+    base = os.path.realpath(raw.images)
+    sizes: list[tuple[int, int]] = []
+    for index, item in _items(raw.pictures, "images", sound):
+        path = os.path.join(raw.images, item["file_name"]) if type(item.get("file_name")) is str else ""  # noqa: PTH118
+        fault = _picture_fault(item, path, base, sound.row_of, rules)
+        if fault:
+            code, what = fault
+            findings.error(code, raw.picture(index), what, path if code == "D19" else None)
+            sound.drop("images", index, f"{what} [{code}]")
+            continue
+        sound.row_of[item["id"]] = len(sizes)
+        sound.images_at.append(index)
+        sound.files.append(path)
+        sizes.append((item["height"], item["width"]))
+    sound.sizes = np.array(sizes, dtype=np.int64).reshape(-1, 2)
+
+
+def _picture_fault(
+    item: Item, path: str, base: str, seen: dict[int, int], rules: ReadingRules
+) -> tuple[str, str] | None:
+    """(code, words) of the first fault of an image's entry."""
+    if fault := _bad_id(item.get("id")):
+        return "D37", fault
+    if item["id"] in seen:
+        return "D19", "its id is that of another image too"
+    for key in ("height", "width"):
+        if fault := _bad_id(item.get(key), key):
+            return "D37", fault
+    if min(item["height"], item["width"]) <= 0:
+        return "D26", f"{item['width']}x{item['height']} is not the size of a picture"
+    name = item.get("file_name")
+    if type(name) is not str:
+        return "D37", f"file_name is {show(name)}; it must be a text"
+    if "\0" in name or name.startswith("/") or ".." in name.split("/") or not name.strip("./"):
+        return "D24", "its file_name does not name a file inside the images folder"
+    return _file_fault(name, path, base, rules)
+
+
+def _file_fault(name: str, path: str, base: str, rules: ReadingRules) -> tuple[str, str] | None:
+    try:
+        there = Path(path).is_file()
+        outside = there and not rules.follow_symlinks and not _inside(path, base)
+    except (OSError, ValueError):  # a name that this system cannot have
+        there = outside = False
+    if outside:
+        return "D24", "leads out of the images folder (--follow-symlinks allows it)"
+    hint = " (folders are written with /, not with a backslash)" if "\\" in name else ""
+    return None if there else ("D23", f"the picture is missing{hint}")
+
+
+def _inside(path: str, base: str) -> bool:
+    return os.path.commonpath([base, os.path.realpath(path)]) == base
+
+
+# Annotations
+
+
+def _judge_objects(raw: RawSplit, sound: Sound, rules: ReadingRules, findings: Findings, mend: bool) -> None:
+    file_of = {raw.pictures[index]["id"]: raw.pictures[index]["file_name"] for index in sound.images_at}
+    ids: set[int] = set()
+    at: list[int] = []
+    for index, item in _items(raw.objects, "annotations", sound):
+        fault = _object_fault(item, sound, ids, mend or rules.renumber)
+        if fault is None:
+            at.append(index)
+            continue
+        code, what = fault
+        if code != "":  # of a picture that was told of already
+            findings.error(code, raw.object(index, file_of), what, _path(item, sound))
+        sound.drop("annotations", index, f"{what} [{code}]" if code else what)
+    _note_fillings(raw, at, findings, sound)
+    _judge_boxes(raw, sound, at, file_of, rules, findings, mend)
+    _judge_masks(raw, sound, file_of, findings)
+
+
+def _path(item: Item, sound: Sound) -> str | None:
+    image = item.get("image_id")
+    return sound.files[sound.row_of[image]] if type(image) is int and image in sound.row_of else None
+
+
+def _object_fault(item: Item, sound: Sound, ids: set[int], renumber: bool) -> tuple[str, str] | None:
+    """(code, words) of the first fault of an annotation, its box's place apart; adds its id to `ids`."""
+    for key in ("id", "image_id", "category_id"):
+        if fault := _bad_id(item.get(key), key):
+            return "D37", fault
+    known_image = item["image_id"] in sound.row_of
+    for key, known in (("image_id", known_image), ("category_id", item["category_id"] in sound.label_of)):
+        if not known and item[key] in sound.listed[key]:
+            return "", f"its {key} is of an item that cannot be used"
+    if not known_image or item["category_id"] not in sound.label_of:
+        key = "category_id" if known_image else "image_id"
+        return "D22", f"{key} {item[key]} is unknown"
+    if values := _bad_values(item):
+        return values
+    twice = item["id"] in ids
+    ids.add(item["id"])
+    if twice and not renumber:
+        return "D20", "its id is that of another annotation too (--renumber gives new ones)"
+    return None
+
+
+def _bad_values(item: Item) -> tuple[str, str] | None:
+    box, area = item.get("bbox"), item.get("area")
+    if type(box) is not list or len(box) != 4 or not {type(value) for value in box} <= NUMBERS:
+        return "D43", f"bbox is {show(box)}; it must be 4 numbers"
+    if type(item.get("iscrowd", 0)) not in (int, bool) or item.get("iscrowd", 0) not in (0, 1):
+        return "D15", f"iscrowd is {show(item['iscrowd'])}; it must be 0 or 1"
+    if area is not None and (type(area) not in NUMBERS or not 0 <= area < math.inf):
+        return ("D09" if type(area) in NUMBERS else "D37"), f"area is {show(area)}; it must be a number of 0 or more"
+    return None
+
+
+def _note_fillings(raw: RawSplit, at: list[int], findings: Findings, sound: Sound) -> None:
+    if raw.layout == "voc":
+        return
+    for key in ("iscrowd", "area"):
+        without = [index for index in at if raw.objects[index].get(key) is None]
+        findings.note(f"annotations without {key}, which is filled in [D15]", len(without))
+        for index in without:
+            sound.change("annotations", index, f"{key} filled in [D15]")
+
+
+def _judge_boxes(
+    raw: RawSplit,
+    sound: Sound,
+    at: list[int],
+    file_of: dict[Any, str],
+    rules: ReadingRules,
+    findings: Findings,
+    mend: bool,
+) -> None:
+    """Where each box lies; what can be used of them goes to `sound`."""
+    items = [raw.objects[index] for index in at]
+    rows = np.array([sound.row_of[item["image_id"]] for item in items], dtype=np.int64)
+    written = floats([value for item in items for value in item["bbox"]]).reshape(-1, 4)
+    report = check_boxes(_corners(written, rules.box_format), sound.sizes[rows])
+    beyond = report.faults[BEYOND]
+    bad = (report.unusable | report.empty) & ~(beyond & mend)
+    if not _tell_mistaken(raw, written, sound.sizes[rows], report, rules, findings):
+        _tell_boxes(raw, np.array(at, dtype=np.int64), report, file_of, sound, rules, findings)
+    findings.note("boxes cut at the edge of their image, by no more than rounding [D11]", int(report.clipped.sum()))
+    for row in np.flatnonzero(report.clipped | (beyond & mend)).tolist():
+        sound.change("annotations", at[row], "cut at the edge of the image [D11]")
+    sound.objects_at, sound.rows, sound.boxes = np.array(at, dtype=np.int64)[~bad], rows[~bad], report.boxes[~bad]
+    sound.labels = np.array([sound.label_of[item["category_id"]] for item in items], dtype=np.int64)[~bad]
+    sound.crowd = np.array([bool(item.get("iscrowd", 0)) for item in items], dtype=bool)[~bad]
+
+
+def _corners(written: np.ndarray, form: str) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = written[:, 2:] if form == "xyxy" else written[:, :2] + written[:, 2:]
+    return np.concatenate([written[:, :2], ends], axis=1)
+
+
+def _tell_mistaken(
+    raw: RawSplit, written: np.ndarray, sizes: np.ndarray, report: BoxReport, rules: ReadingRules, findings: Findings
+) -> bool:
+    """Whether the boxes fit their images far better when read in the other form: then that is the fault, told once."""
+    if not len(written) or raw.layout == "voc" or report.unusable.mean() <= MISTAKEN[0]:
+        return False
+    other = "xyxy" if rules.box_format == "xywh" else "xywh"
+    mistaken = bool(check_boxes(_corners(written, other), sizes).unusable.mean() < MISTAKEN[1])
+    if mistaken:
+        what = f"{report.unusable.mean():.0%} of the boxes leave their images; --box-format {other} fits them"
+        findings.error("D12", (str(raw.source), ""), what)
+    return mistaken
+
+
+def _tell_boxes(
+    raw: RawSplit,
+    at: np.ndarray,
+    report: BoxReport,
+    file_of: dict[Any, str],
+    sound: Sound,
+    rules: ReadingRules,
+    findings: Findings,
+) -> None:
+    """Each box that cannot be used."""
+    masks = {"zero area [D07]": report.empty, "no part inside the image [D10]": report.outside, **report.faults}
+    for row in np.flatnonzero(report.unusable | report.empty).tolist():
+        fault = next(words for words, mask in masks.items() if mask[row])
+        words, code = fault[:-6], fault[-4:-1]
+        item, place = raw.objects[at[row]], raw.object(int(at[row]), file_of)
+        what = f"bbox {show(item['bbox'])} has {words}"
+        skip = code == "D07" or (code == "D10" and rules.skip_invalid)
+        (findings.warn if skip else findings.error)(code, place, what, _path(item, sound))
+        sound.drop("annotations", int(at[row]), f"{what} [{code}]")
+
+
+def _judge_masks(raw: RawSplit, sound: Sound, file_of: dict[Any, str], findings: Findings) -> None:
+    """The masks of the annotations that can be used: a fault of the mask costs no box."""
+    for index, row in zip(sound.objects_at.tolist(), sound.rows.tolist(), strict=True):
+        mask = raw.objects[index].get("segmentation")
+        height, width = sound.sizes[row].tolist()
+        if not mask or not (fault := mask_fault(mask, height, width)):
+            continue
+        code, what, skips = fault
+        (findings.warn if skips else findings.error)(code, raw.object(index, file_of), what, sound.files[row])
+        sound.change("annotations", index, f"segmentation dropped: {what} [{code}]")
+
+
+def unused_classes(sound: Sound) -> list[str]:
+    counts = Counter(sound.labels.tolist())
+    return [name for label, name in enumerate(sound.classes) if not counts[label]]

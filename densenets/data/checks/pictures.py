@@ -1,0 +1,185 @@
+"""Every picture decoded in full, by several processes, one picture at a time in each."""
+
+import hashlib
+import io
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from densenets.data.checks.findings import CODE, Findings
+from densenets.data.decode import FORMATS, ORIENTATION, decode_image, read_bytes
+from densenets.data.streets.many import drawn_by_many
+from densenets.errors import DensenetsError, InputError, WorkerError, printable
+
+CHUNK = 8  # pictures that a process decodes before it reports
+SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "WEBP": (".webp",), "BMP": (".bmp",), "MPO": (".jpg", ".jpeg")}
+NO_HEADER = ("", "", (0, 0), 1)
+TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
+
+
+class Job(NamedTuple):
+    """One picture: its path, the height and width that the annotations state, and the limit in millions of pixels."""
+
+    file: str
+    size: tuple[int, int]
+    max_pixels: float
+
+
+class Picture(NamedTuple):
+    """What became of one. size: height and width as stored; fault: words and code where it cannot be used.
+
+    ambiguous: its EXIF orientation turns it, but its size cannot tell whether its boxes are turned too.
+    """
+
+    sha256: str
+    format: str
+    mode: str
+    size: tuple[int, int]
+    orientation: int
+    fault: tuple[str, str] | None = None
+
+    @property
+    def ambiguous(self) -> bool:
+        height, width = self.size
+        return self.orientation in (2, 3, 4) or (self.orientation in TURNED and height == width)
+
+
+def inspect(job: Job) -> Picture:
+    """Decode one as a training would."""
+    try:
+        data = read_bytes(Path(job.file))
+    except InputError as error:
+        return Picture("", *NO_HEADER, (str(error).removeprefix(f"{printable(job.file)}: "), "D41"))
+    digest, fault = hashlib.sha256(data).hexdigest(), None
+    try:
+        decode_image(data, "", job.size, job.max_pixels)
+    except InputError as error:
+        fault = _words(str(error))
+    # Of what is too large not even the header is opened again: to open a WebP takes memory for all of it.
+    return Picture(digest, *(_header(data) if fault is None or fault[1] != "D25" else NO_HEADER), fault)
+
+
+def _words(message: str) -> tuple[str, str]:
+    """An error of the decoder as words and code."""
+    match = CODE.search(message)
+    text = message[: match.start()] if match else message
+    return text.removeprefix(": "), match[1] if match else "D01"
+
+
+def _header(data: bytes) -> tuple[str, str, tuple[int, int], int]:
+    """Format, mode, (height, width) and EXIF orientation; nothing is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception:  # Pillow's parsers raise almost anything
+        return NO_HEADER
+    try:
+        orientation = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:
+        orientation = 1
+    return image.format or "", image.mode, (image.height, image.width), orientation
+
+
+def inspect_all(jobs: Sequence[Job], workers: int) -> list[Picture]:
+    """`inspect` of each, in order; workers: processes, 0 or 1 for this one, -1 for one a core."""
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    count = min(cores() if workers < 0 else workers, len(chunks))
+    found: dict[int, list[Picture]] = {}
+    try:
+        with _progress(len(jobs)) as advance, drawn_by_many(_inspect_chunk, chunks, count) as results:
+            for number, pictures in results:
+                found[number] = pictures
+                advance(len(pictures))
+    except DensenetsError as error:
+        lost = next(chunk for number, chunk in enumerate(chunks) if number not in found)
+        raise WorkerError(f"{printable(lost[0].file)}: a process died that decoded this picture or one of the next "
+                          f"{len(lost) - 1}") from error  # fmt: skip
+    return [picture for number in range(len(chunks)) for picture in found[number]]
+
+
+def _inspect_chunk(jobs: Sequence[Job]) -> list[Picture]:
+    return [inspect(job) for job in jobs]
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _progress(total: int) -> Iterator:
+    """A bar on stderr, where that is a terminal."""
+    columns = (TextColumn("Decoding pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+# What they tell
+
+
+def judge_pictures(
+    pictures: Sequence[Picture], files: Sequence[str], sizes: Sequence[tuple[int, int]], findings: Findings
+) -> None:
+    """Faults of each, and counts of what is read as something else than it seems."""
+    ambiguous = []
+    for picture, file, size in zip(pictures, files, sizes, strict=True):
+        if picture.fault:
+            findings.error(picture.fault[1], (file, ""), picture.fault[0], file)
+        elif picture.ambiguous:
+            ambiguous.append(file)
+        elif picture.orientation in TURNED:
+            way = "turned upright" if size != picture.size else "left as stored"
+            findings.note(f"pictures {way}, as their size shows, by their EXIF orientation [D28]")
+    for file in ambiguous:
+        what = "its EXIF orientation turns it, and its size cannot tell whether its boxes are turned too: it is turned"
+        findings.warn("D28", (file, ""), what, file)
+    _note_kinds(pictures, files, findings)
+
+
+def _note_kinds(pictures: Sequence[Picture], files: Sequence[str], findings: Findings) -> None:
+    for picture, file in zip(pictures, files, strict=True):
+        if picture.format and not wears_suffix(file, picture.format):
+            findings.note(f"pictures that are {picture.format} but not named so; read by content [D04]")
+        if picture.mode.startswith("I"):
+            findings.note("pictures of 16 bit, read as 8 bit [D06]")
+        elif picture.mode and picture.mode != "RGB":
+            findings.note(f"pictures of mode {picture.mode}, read as RGB [D05]")
+
+
+def wears_suffix(file: str, kind: str) -> bool:
+    return file.lower().endswith(SUFFIXES.get(kind, ()))
+
+
+def kinds(pictures: Sequence[Picture]) -> dict[str, dict[str, int]]:
+    """How many of each format and of each mode."""
+    return {
+        "formats": dict(Counter(picture.format or "none" for picture in pictures).most_common()),
+        "modes": dict(Counter(picture.mode or "none" for picture in pictures).most_common()),
+    }
+
+
+def judge_twins(splits: dict[str, tuple[Sequence[str], Sequence[Picture]]], findings: Findings) -> list[list[str]]:
+    """Pictures of the same bytes, within a split and across splits, which is a leak; the groups, each of files."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for split, (files, pictures) in splits.items():
+        for file, picture in zip(files, pictures, strict=True):
+            if picture.sha256:
+                groups.setdefault(picture.sha256, []).append((split, file))
+    twins = [group for group in groups.values() if len(group) > 1]
+    for group in twins:
+        names = sorted({split for split, _ in group})
+        others = ", ".join(file for _, file in group[1:4]) + (", ..." if len(group) > 4 else "")
+        code = "leak" if len(names) > 1 else "duplicate"
+        what = f"in {' and '.join(names)}: " if code == "leak" else ""
+        findings.warn(code, (group[0][1], ""), f"{what}the same bytes as {others}", group[0][1])
+    return [[file for _, file in group] for group in twins]
