@@ -26,10 +26,9 @@ def read_json(path: Path, segmentation: bool = False) -> Any:
 
     segmentation: keep this key, which is most of COCO's bytes; boxes need none of it.
     """
-    data = read_bytes(path)
-    document, constants = _parse(data, path, segmentation)
+    document, constants = _parse(path, segmentation)
     if constants:
-        whole = document if segmentation else _parse(data, path, segmentation=True)[0]
+        whole = document if segmentation else _parse(path, segmentation=True)[0]
         problems = Problems()
         for place, value in _not_numbers(whole):
             problems.add(f"{printable(path)}: {printable(place)} is {value}, which is no number [D09]")
@@ -37,7 +36,7 @@ def read_json(path: Path, segmentation: bool = False) -> Any:
     return document
 
 
-def _parse(data: bytes, path: Path, segmentation: bool) -> tuple[Any, list[NotANumber]]:
+def _parse(path: Path, segmentation: bool) -> tuple[Any, list[NotANumber]]:
     """The document, and what in it is not a number."""
     constants: list[NotANumber] = []
 
@@ -49,7 +48,7 @@ def _parse(data: bytes, path: Path, segmentation: bool) -> tuple[Any, list[NotAN
     gc.disable()  # millions of small objects, and no cycle among them
     try:
         hook = _unique if segmentation else _unique_and_bare
-        return json.loads(data.decode(), object_pairs_hook=hook, parse_constant=constant), constants
+        return json.loads(read_bytes(path).decode(), object_pairs_hook=hook, parse_constant=constant), constants
     except RecursionError as error:
         raise InputError(f"{printable(path)}: not valid JSON: nested too deeply [D37]") from error
     except ValueError as error:  # also UnicodeDecodeError and a number of thousands of digits

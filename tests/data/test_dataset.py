@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from densenets.config import ReadingRules
 from densenets.contract import Batch
 from densenets.data import open_split
-from densenets.data.dataset import DetectionDataset, DetectionSplit, Sample, collate
+from densenets.data.dataset import DetectionDataset, DetectionSplit, Objects, Sample, collate
 from densenets.data.decode import PictureError
 from densenets.data.sampling import EvalSampler, KeyedBatchSampler, keyed_hash
 from densenets.data.transforms import build_augmentation
@@ -188,6 +188,82 @@ def test_nothing_to_stand_in(split: DetectionSplit) -> None:
     split = read_by(split, max_skip=1.0)
     with pytest.raises(InputError, match=r"4\.png: cut short .* \(and 8 pictures tried in its place\)"):
         dataset(split)[0, 4]
+
+
+def test_one_picture_may_always_be_skipped_and_more_up_to_max_skip(split: DetectionSplit) -> None:
+    cut_short(split, 4)
+    few = dataset(read_by(split, max_skip=0.01))
+    for epoch in range(5):  # the same one again does not count again
+        assert few[epoch, 4].skipped
+    with pytest.raises(PictureError, match=r"4\.png: cut short"):
+        dataset(read_by(split, strict=True))[0, 4]
+    with pytest.raises(InputError, match=r"4\.png: .*1 of 13 pictures would be skipped, more than --max-skip 0 allows"):
+        dataset(read_by(split, max_skip=0.0))[0, 4]
+    cut_short(split, 5, 6)
+    some = dataset(read_by(split, max_skip=0.16))
+    assert some[0, 4].skipped
+    assert some[0, 5].skipped
+    with pytest.raises(InputError, match=r"6\.png: .* 3 of 13 .*; --max-skip 0\.231 accepts it \[D41\]$"):
+        some[0, 6]
+    enough = dataset(read_by(split, max_skip=0.231))
+    assert all(enough[0, index].skipped for index in (4, 5, 6))
+
+
+def test_all_loading_processes_count_together(split: DetectionSplit) -> None:
+    """Two processes that see one unreadable picture each, of which one is allowed."""
+    cut_short(split, 4, 5)
+    keys = [(epoch, index) for epoch in range(4) for index in (4, 5)]
+    loader = DataLoader(dataset(split), sampler=keys, batch_size=1, num_workers=2, collate_fn=list, timeout=60)
+    with pytest.raises(InputError, match=r"2 of 13 pictures would be skipped.*\[D41\]"):
+        list(loader)
+
+
+def test_nothing_stands_in_for_an_animation(split: DetectionSplit) -> None:
+    frames = [Image.new("RGB", (100, 80), colour) for colour in ("red", "blue")]
+    for form in ("PNG", "GIF"):
+        frames[0].save(str(split.files[4]), form, save_all=True, append_images=frames[1:])
+        with pytest.raises(PictureError, match=r"4\.png: a.*\[D30\]"):
+            dataset(split)[0, 4]
+
+
+def test_the_cap_on_pixels_is_the_split_s(split: DetectionSplit) -> None:
+    assert dataset(read_by(split, max_pixels=0.008), substitute=False)[0, 4].skipped == ()
+    with pytest.raises(PictureError, match=r"4\.png: .*more than 0\.0079 million pixels \[D25\]"):
+        dataset(read_by(split, max_pixels=0.0079), substitute=False)[0, 4]
+
+
+class Resident(torch.utils.data.Dataset[int]):
+    """The memory that a loading process holds for itself, in bytes: asked at every 40th sample, 0 at the others."""
+
+    def __init__(self, samples: DetectionDataset) -> None:
+        self.samples = samples
+
+    def __getitem__(self, key: tuple[int, int]) -> int:
+        assert len(self.samples[key].target.boxes) > 0
+        if key[1] % 40:
+            return 0
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        own = [int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Private_Clean"))]
+        return sum(own) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells what a process holds")
+def test_loading_processes_do_not_grow_with_the_annotations(tmp_path: Path) -> None:
+    """200,000 objects as dictionaries would be copied page by page as a process counts references to them."""
+    pictures, each = 2000, 100
+    Image.fromarray(speckled(80, 100)).save(tmp_path / "x.png")
+    rows = np.repeat(np.arange(pictures), each)
+    boxes = np.tile(np.array([[10.0, 10, 60, 70]]), (len(rows), 1))
+    labels, ids = np.zeros(len(rows), dtype=np.int64), np.arange(pictures)
+    objects = Objects(rows, boxes, boxes, labels, labels.astype(bool), boxes[:, 0], np.arange(len(rows)))
+    files, sizes = np.array([str(tmp_path / "x.png")] * pictures), np.tile(np.array([[80, 100]]), (pictures, 1))
+    split = DetectionSplit.build(("a",), np.array([1]), ids, files, sizes, objects)
+    order = [(0, index) for index in np.random.default_rng(0).permutation(pictures).tolist()]
+    samples = Resident(dataset(split, "none", substitute=False))
+    loader = DataLoader(samples, sampler=order, batch_size=1, num_workers=1, collate_fn=list, timeout=60)
+    held = [own for (own,) in loader if own]
+    assert len(held) == pictures // 40
+    assert max(held[-10:]) < 1.2 * np.median(held[2:8])
 
 
 def test_real_pictures(real_data: Path) -> None:

@@ -342,3 +342,14 @@ def test_the_picture_given_is_not_changed() -> None:
 def test_unknown_recipe() -> None:
     with pytest.raises(InputError, match="unknown augmentation 'ssd2'; choose from none, flip, ssd, ssdlite"):
         build_augmentation("ssd2", (96, 96))
+
+
+def test_a_misspelt_argument_of_a_transform_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """albumentations only warns of an argument that it does not know, and goes on without."""
+
+    def steps(recipe: str, height: int, width: int) -> list[object]:
+        return [transforms.A.PadIfNeeded(height, width, value=7)]
+
+    monkeypatch.setattr(transforms, "recipe_steps", steps)
+    with pytest.raises(UserWarning, match="value"):
+        build_augmentation("none", (96, 96))
