@@ -218,7 +218,9 @@ def _bad_values(item: Item) -> tuple[str, str] | None:
         return "D43", f"bbox is {show(box)}; it must be 4 numbers"
     if type(item.get("iscrowd", 0)) not in (int, bool) or item.get("iscrowd", 0) not in (0, 1):
         return "D15", f"iscrowd is {show(item['iscrowd'])}; it must be 0 or 1"
-    if area is not None and (type(area) not in NUMBERS or not 0 <= area < math.inf):
+    if area is not None and (
+        type(area) not in NUMBERS or not 0 <= area < math.inf or not np.isfinite(floats([area])[0])
+    ):
         return ("D09" if type(area) in NUMBERS else "D37"), f"area is {show(area)}; it must be a number of 0 or more"
     return None
 

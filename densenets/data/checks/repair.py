@@ -68,8 +68,9 @@ def _refuse_hopeless(split: Split) -> None:
         whole_file = finding.code in HOPELESS and finding.file == source and not finding.item
         if finding.level == "error" and (whole_file or finding.item.startswith("categories[")):
             raise InputError(f"{finding.line}: what was meant cannot be told; mend this by hand")
-    if all(picture.fault for picture in split.pictures):
-        raise InputError(f"{printable(source)}: none of its pictures can be used")
+    if not split.sound.classes or all(picture.fault for picture in split.pictures):
+        what = "pictures" if split.sound.classes else "categories"
+        raise InputError(f"{printable(source)}: none of its {what} can be used")
 
 
 class _Copy:
