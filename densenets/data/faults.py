@@ -124,8 +124,8 @@ def limit_skips(skips: list[Skip], total: int, file: object, rules: ReadingRules
     """A problem where more of the `total` annotations of a file are left out than --max-skip allows."""
     if len(skips) > allowed_skips(total, rules.max_skip):
         problems.add(
-            f"{printable(file)}: {count_reasons(skips)}: {too_many(len(skips), total, 'annotations', rules)}; "
-            f"the first: {skips[0].item}"
+            f"{printable(file)}: {too_many(len(skips), total, 'annotations', rules)}: {count_reasons(skips)}; "
+            f"the first: {skips[0].item} [{skips[0].code}]"
         )
 
 

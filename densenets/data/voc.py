@@ -72,10 +72,8 @@ def split_names(root: Path, split: str) -> list[str]:
     if not path.is_file():
         known = printable(", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))))
         raise InputError(f"{printable(path)}: no such split; there are {known or 'none'}")
-    try:
-        lines = [line.strip() for line in read_bytes(path).decode().splitlines()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{printable(path)}: not a text in UTF-8") from error
+    text = read_bytes(path).decode("utf-8-sig", "surrogateescape")  # as the system decodes the names of files
+    lines = [line.strip() for line in text.split("\n")]
     names = [line for line in lines if line]
     if not names:
         raise InputError(f"{printable(path)}: no images [D36]")
@@ -126,7 +124,7 @@ def read_record(path: Path) -> Record:
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise InputError(f"{printable(path)}: not valid XML: {printable(error)} [D37]") from error
     height, width = (_number(top.find("size"), key, f"{printable(path)}: size") for key in ("height", "width"))
-    if not (height >= 1 and width >= 1 and height.is_integer() and width.is_integer()):
+    if not all(1 <= side < 2**31 and side.is_integer() for side in (height, width)):
         raise InputError(f"{printable(path)}: {width:g}x{height:g} is not the size of a picture [D26]")
     record = Record(path, (int(height), int(width)), [], [], [])
     for index, item in enumerate(top.findall("object")):

@@ -1,6 +1,7 @@
 """VOC's layout: what is taken as written, what is ignored, and what ends the command in one line."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,58 @@ def test_files_that_are_not_there(root: Path) -> None:
     for rules in (ReadingRules(), ReadingRules(follow_symlinks=True)):
         with pytest.raises(InputError, match=r"train.txt: line 2: \"../../secret\" is not inside the data set \[D24\]"):
             open_split(root, "train", rules=rules)
+
+
+@pytest.mark.parametrize("name", ["ä ö", "🚲", "back\\slash", "x" * 251, "\udcff", "..a", "a\x1cb"], ids=ascii)
+def test_any_name_the_system_permits(name: str, voc: Write) -> None:
+    root = voc({name: annotation(item("a", 1, 2, 3, 4)), "b": annotation()}, {})
+    for mark, end in ((b"", b"\n"), (b"\xef\xbb\xbf", b"\r\n")):
+        (root / "ImageSets" / "Main" / "train.txt").write_bytes(mark + os.fsencode(name) + end + b"b")
+        split = open_split(root, "train")
+        assert (len(split), split.classes, split.picture(0).shape) == (2, ("a",), (80, 100, 3))
+
+
+def test_all_faults_are_told_in_the_order_of_the_list(voc: Write) -> None:
+    bad = annotation(item("a", 9, 9, 5, 20), item("b", 1, 2, 3, 4), item("c", 200, 9, 210, 20))
+    root = voc({"2": bad, "1": bad, "3": annotation()}, {"train": "2\n1\n3"})
+    with pytest.raises(InputError) as caught:
+        open_split(root, "train", classes=["a", "c"])
+    lines = str(caught.value).splitlines()
+    assert [line[len(str(root)) :].split(" ")[:2] for line in lines] == [
+        [f"/Annotations/{name}.xml:", f"object[{number}]"] for name in "21" for number in range(3)
+    ]
+    assert [line[-5:] for line in lines] == ["[D08]", "[D22]", "[D10]"] * 2
+
+
+def test_objects_outside_are_left_out_where_allowed(voc: Write) -> None:
+    texts = {"1": annotation(item("a", 200, 9, 210, 20), item("a", 1, 2, 3, 4)), "2": annotation(item("a", 5, 5, 5, 9))}
+    root = voc(texts, {"train": "1\n2"})
+    rules = ReadingRules(skip_invalid=True, max_skip=1)
+    split = open_split(root, "train", rules=rules)
+    assert split.skipped == {"zero-area": 1, "outside the image": 1}
+    assert split.boxes.tolist() == [[1, 2, 3, 4]]
+    with pytest.raises(InputError, match=r"Annotations: 2 of 3 annotations .*--max-skip 0.667 accepts it.*\[D07\]$"):
+        open_split(root, "train", rules=ReadingRules(skip_invalid=True))
+    with pytest.raises(InputError, match=r"(?s)object\[0\].*\[D10\]\n.*object\[0\].* has zero width \[D07\]$"):
+        open_split(root, "train", rules=ReadingRules(strict=True))
+
+
+def test_entities_are_refused_in_any_encoding(voc: Write) -> None:
+    root = voc({"1": ""}, {"train": "1"})
+    text = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
+    (root / "Annotations" / "1.xml").write_bytes(text.encode("utf-16"))
+    with pytest.raises(InputError, match="declares XML entities"):
+        open_split(root, "train")
+
+
+def test_links_lead_out_where_allowed_only(voc: Write, tmp_path: Path) -> None:
+    root = voc({"1": annotation(item("a", 1, 2, 3, 4))}, {"train": "1"})
+    outside = tmp_path.parent / f"{tmp_path.name}.xml"
+    (root / "Annotations" / "1.xml").rename(outside)
+    (root / "Annotations" / "1.xml").symlink_to(outside)
+    with pytest.raises(InputError, match=r"1.xml: a link leads out of the folder; --follow-symlinks.*\[D24\]"):
+        open_split(root, "train")
+    assert len(open_split(root, "train", rules=ReadingRules(follow_symlinks=True))) == 1
 
 
 def test_real_voc(real_data: Path) -> None:

@@ -290,9 +290,11 @@ def test_more_than_max_skip_is_an_error_with_advice(shapes, tmp_path, monkeypatc
     write_predictions(Path("p.json"))
     words = ["eval-det", "--predictions", "p.json", "--data", str(data), "--split", "train"]
     (line,) = told(capsys, *words)
-    found = re.search(r"3 zero-area \[D07\]: 3 of 8 annotations would be skipped, .*--max-skip (\S+) accepts it", line)
+    found = re.search(
+        r"3 of 8 annotations would be skipped, .*--max-skip (\S+) accepts it: 3 zero-area \[D07\]; ", line
+    )
     assert found
-    assert 'the first: annotations[0] (id 1, image 100 "0.png")' in line
+    assert line.endswith('the first: annotations[0] (id 1, image 100 "0.png") [D07]')
     assert main([*words, "--max-skip", found[1]]) == 0
     capsys.readouterr()
     assert len(told(capsys, *words, "--max-skip", "0", "--strict")) == 3
