@@ -34,9 +34,8 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 #problems th, #problems td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top;
   overflow-wrap: anywhere; }
 #problems td:first-child { white-space: nowrap; } #problems td:nth-child(2) { min-width: 130px; max-width: 380px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); gap: 22px;
-  margin-top: 14px; align-items: start; }
-figure { margin: 0; min-width: 0; }
+.charts { columns: 3 310px; column-gap: 26px; margin-top: 14px; } .charts figure { margin-bottom: 22px; }
+figure { margin: 0; break-inside: avoid; }
 figcaption { font-weight: 600; margin-bottom: 6px; overflow-wrap: anywhere; }
 .charts figcaption span { display: block; font-size: .82rem; line-height: 1.35; }
 .bars { border-collapse: collapse; width: 100%; font-size: .85rem; }
@@ -46,7 +45,7 @@ figcaption { font-weight: 600; margin-bottom: 6px; overflow-wrap: anywhere; }
 .bars svg { display: block; width: 100%; height: 13px; } .bars rect { fill: var(--bar); }
 .number { text-align: right; font-variant-numeric: tabular-nums; padding-left: 8px !important; white-space: nowrap; }
 .good { color: var(--good); } .fair { color: var(--fair); } .poor { color: var(--poor); }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 260px), 1fr)); gap: 14px; }
+.gallery { columns: 4 230px; column-gap: 14px; } .gallery figure { margin-bottom: 14px; }
 .gallery img { width: 100%; display: block; border-radius: 6px; background: var(--page); }
 .gallery figcaption { font-size: .85rem; line-height: 1.35; margin-top: 4px; }
 .broken { aspect-ratio: 4 / 3; display: grid; place-items: center; border: 2px dashed var(--line); border-radius: 6px;

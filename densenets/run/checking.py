@@ -245,10 +245,10 @@ def _text(report: dict[str, Any]) -> str:
     verdict = "OK" if report["ok"] else "NOT OK"
     where = printable(report["data"])
     lines = [f"{verdict}: {where}: {_plural(report['errors'], 'error')}, {_plural(report['warnings'], 'warning')}"]
-    lines += [f"{count} {what}" for what, count in report["notes"].items()]
+    lines += [f"{what}: {count}" for what, count in report["notes"].items()]
     lines += ["", *_split_table(report), "", *_recall_table(report)]
     for name, split in report["splits"].items():
-        lines += [f"{printable(name)}: {count} {printable(what)}" for what, count in split["notes"].items()]
+        lines += [f"{printable(name)}: {printable(what)}: {count}" for what, count in split["notes"].items()]
     return "\n".join(lines)
 
 
