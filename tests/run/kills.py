@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import replace
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 from conftest import write_split
 
-from densenets.config import TrainDetection
-from densenets.run import train_detection
+import densenets.run  # noqa: F401  (heavy: once, before the forks)
+from densenets.cli import main as command
 from densenets.training.durable import read_checkpoint
 from densenets.training.records import read_rows
 
@@ -55,7 +55,7 @@ def main() -> int:
             name = options.variants[runs % len(options.variants)]
             folder, seconds = whole[name]
             parts = Path(scratch) / f"parts-{runs}"
-            kills += broken(settings_of(name, data, parts), seconds, rng)
+            kills += broken(flags_of(name, data, parts), parts, seconds, rng)
             faults += [f"{name}: {fault}" for fault in differences(folder, parts)]
             runs += 1
     counts = f"{kills} kills in {runs} runs of {len(options.variants)} variants, {len(faults)} differ"
@@ -71,25 +71,25 @@ def make_data(scratch: Path) -> Path:
     return root
 
 
-def settings_of(name: str, data: Path, out: Path) -> TrainDetection:
-    rest = {"data": str(data), "out": str(out), "augment": "ssd", "accelerator": "cpu", "resume": "auto"}
-    return TrainDetection(**{**SMALL, **rest, **VARIANTS[name]})
+def flags_of(name: str, data: Path, out: Path) -> list[str]:
+    rest = {"data": data, "out": out, "augment": "ssd", "accelerator": "cpu", "resume": "auto"}
+    return [f"--{key}={value}" for key, value in {**SMALL, **rest, **VARIANTS[name]}.items()]
 
 
 def unbroken(name: str, data: Path, scratch: Path) -> tuple[Path, float]:
     """The folder of the run that nobody kills, and its seconds."""
     folder = scratch / name.replace(" ", "-")
     started = time.monotonic()
-    code = wait(start(settings_of(name, data, folder)), LONGEST)
+    code = wait(start(flags_of(name, data, folder), folder), LONGEST)
     assert code == 0, (folder / "log").read_text()[-3000:]
     return folder, time.monotonic() - started
 
 
-def broken(settings: TrainDetection, seconds: float, rng: random.Random) -> int:
+def broken(flags: list[str], folder: Path, seconds: float, rng: random.Random) -> int:
     """Start it again and again, each time with less of a chance to be killed, until it is done: the number of kills."""
     kills = 0
     while True:
-        child = start(settings)
+        child = start(flags, folder)
         code = wait(child, rng.uniform(0.05, 1.3) * seconds if kills < 8 else LONGEST)
         if code is None:
             os.kill(child, signal.SIGKILL)
@@ -98,12 +98,11 @@ def broken(settings: TrainDetection, seconds: float, rng: random.Random) -> int:
         elif code == 0:
             return kills
         else:
-            raise AssertionError((Path(str(settings.out)) / "log").read_text()[-3000:])
+            raise AssertionError((folder / "log").read_text()[-3000:])
 
 
-def start(settings: TrainDetection) -> int:
+def start(flags: list[str], folder: Path) -> int:
     """The process id of a training; what it prints goes to `log` in its folder."""
-    folder = Path(str(settings.out))
     folder.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child:
@@ -113,11 +112,8 @@ def start(settings: TrainDetection) -> int:
         log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        train_detection(replace(settings))
-        code = 0
+        code = command(["train-det", *flags])
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         sys.stderr.flush()
