@@ -53,10 +53,10 @@ class Watched(Dataset[Sample]):
         return self.dataset[key]
 
     def at_work(self) -> str:
-        """The pictures in hand, for an error that says who died over what."""
+        """The pictures in hand, for an error that says who died over what; empty where no process has begun."""
         rows = [(number, index) for number, (_, index) in enumerate(self.at.tolist()) if index >= 0]
         files = self.dataset.split.files
-        return ", ".join(f"{printable(files[index])} (process {number})" for number, index in rows) or "none"
+        return ", ".join(f"{printable(files[index])} (process {number})" for number, index in rows)
 
 
 def build_loader(

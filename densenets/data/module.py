@@ -87,7 +87,7 @@ class DetectionDataModule(L.LightningDataModule):
 
     def at_work(self) -> str:
         """The pictures that the loading processes were at when last heard of."""
-        return "; ".join(watched.at_work() for watched in self.watched)
+        return ", ".join(filter(None, (watched.at_work() for watched in self.watched))) or "unknown"
 
 
 def collate_filled(samples: Sequence[Sample], size: int, canvas: tuple[int, int]) -> Batch:
