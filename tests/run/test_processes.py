@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from kills import differences
 
+from densenets.training.durable import read_checkpoint
+
 ROOT = Path(__file__).parent.parent.parent
 WITHIN = 60.0  # seconds in which a dead process has to end the others
 FLAGS = ["--backbone=v3-small", "--width=0.35", "--size=64", "--batch-size=2", "--epochs=2", "--warmup=2"]
@@ -28,8 +30,8 @@ def start(shapes: Callable[..., Path], tmp_path: Path) -> Iterator[Start]:
     data = shapes(train=range(24), val=range(24, 31))
     running: list[subprocess.Popen[str]] = []
 
-    def go(out: str, *flags: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "tools/train_det.py", *FLAGS, *TWO, f"--data={data}", f"--out={tmp_path / out}"]
+    def go(out: str, *flags: str, script: str = "tools/train_det.py") -> subprocess.Popen[str]:
+        command = [sys.executable, script, *FLAGS, *TWO, f"--data={data}", f"--out={tmp_path / out}"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         one = subprocess.Popen(
@@ -135,6 +137,29 @@ def test_a_dead_process_ends_the_others_soon(start: Start, tmp_path: Path, rank:
         assert "Traceback" not in said
 
 
+def test_a_loss_that_is_not_finite_on_one_process_ends_all_with_3(start: Start, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("""
+import os, sys
+from densenets.cli import main
+from densenets.heads.ssd import SSD
+original, steps = SSD.losses, 0
+def losses(self, *words):
+    global steps
+    steps += 1
+    bad = steps == 3 and os.environ.get("LOCAL_RANK") == "1"
+    return {name: value * float("nan") if bad else value for name, value in original(self, *words).items()}
+SSD.losses = losses
+sys.exit(main(["train-det", *sys.argv[1:]]))
+""")
+    code, said = finish(start("run", script=str(script)), 120)
+    assert code == 3, said
+    assert "the loss of another process is not finite [T03]" in said
+    assert "images of the batch: " in said
+    assert "Traceback" not in said
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 2
+
+
 def test_slurm_queues_the_job_again(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGUSR1 under SLURM: saved, queued again; the same command then goes on. A script stands for scontrol."""
     scontrol = tmp_path / "scontrol"
@@ -149,7 +174,7 @@ def test_slurm_queues_the_job_again(start: Start, tmp_path: Path, monkeypatch: p
     assert code == 143, said
     assert (tmp_path / "queued").read_text() == "requeue 4711\n"
     again = start("run", "--epochs=60", "--devices=1", "--strategy=auto")
-    wait_for_steps(tmp_path / "run", 1)
+    wait_for_steps(tmp_path / "run", 2)  # the one that is there, and a new one
     os.kill(again.pid, signal.SIGTERM)
     told = [int(re.findall(r"stopped after step (\d+)", text)[-1]) for text in (said, finish(again, 30)[1])]
     assert told[1] > told[0]
