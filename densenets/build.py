@@ -180,7 +180,9 @@ def _fits(value: object, hint: Any) -> bool:
     if hint is SSDOptions:
         hints = get_type_hints(hint)
         return type(value) is dict and value.keys() == hints.keys() and all(_fits(value[k], hints[k]) for k in hints)
-    return type(value) is hint or (hint is float and type(value) is int)
+    if hint in (int, float):
+        return type(value) in (int, hint) and abs(cast(float, value)) < 2**53  # false for NaN
+    return type(value) is hint
 
 
 def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
@@ -198,8 +200,11 @@ def load_state(model: nn.Module, state: dict[str, Any], source: str) -> None:
 
 def check_shapes(description: ModelDescription, state: dict[str, Any], source: str) -> None:
     """Raises InputError unless `state` has the names and shapes of the described model, before that takes memory."""
-    with torch.device("meta"):
-        wanted = {name: value.shape for name, value in build_from(description).state_dict().items()}
+    try:
+        with torch.device("meta"):
+            wanted = {name: value.shape for name, value in build_from(description).state_dict().items()}
+    except InputError as fault:
+        raise InputError(f"{printable(source)}: {fault} [X03]") from fault
     given = {name: value.shape if isinstance(value, Tensor) else None for name, value in state.items()}
     for name in [*wanted, *given]:
         if name not in given or name not in wanted or given[name] != wanted[name]:

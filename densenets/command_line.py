@@ -70,6 +70,8 @@ def _build(settings: type[Settings], chosen: Namespace) -> Settings:
     hints = get_type_hints(settings)
     values = {f.name: chosen[f.name] for f in fields(settings)}  # type: ignore[arg-type]
     for name, value in values.items():
+        if value is None and NoneType not in get_args(hints[name]):  # jsonargparse lets it through
+            raise InputError(f"--{name.replace('_', '-')}: null: a value is needed")
         if is_dataclass(hints[name]):
             values[name] = value if is_dataclass(value) else _build(hints[name], value)
     return settings(**values)

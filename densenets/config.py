@@ -12,7 +12,7 @@ Augment = Literal["none", "flip", "ssd", "ssdlite"]
 
 def expect(name: str, value: float, low: float, high: float = math.inf) -> None:
     """InputError unless `value` is a number from `low` to `high`."""
-    if not low <= value <= high or math.isinf(value):
+    if not low <= value <= high or abs(value) == math.inf:
         wanted = f"{low} or more" if high == math.inf else f"{low} to {high}"
         raise InputError(f"--{name.replace('_', '-')}: {value}: expected {wanted}")
 
@@ -90,7 +90,7 @@ class SSDOptions:
 
     def __post_init__(self) -> None:
         for name in ("candidates", "detections", "min_negatives"):
-            expect(f"ssd.{name}", getattr(self, name), 1)
+            expect(f"ssd.{name}", getattr(self, name), 1, 100_000)
         for name in ("match_iou", "score_threshold", "nms_iou", "bn_momentum", "focal_alpha"):
             expect(f"ssd.{name}", getattr(self, name), 0, 1)
         for name in ("negative_ratio", "focal_gamma", "box_weight"):

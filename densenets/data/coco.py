@@ -15,6 +15,7 @@ from densenets.data.document import LARGEST_ID, Item, Items, first_places, float
 from densenets.data.faults import CUT, USUAL, BoxReport, Skip, check_boxes, limit_skips, show, sift
 from densenets.errors import InputError, Problems, printable
 
+LARGEST_AREA = 1e18  # px; the judge takes no more
 ROBOFLOW = "_annotations.coco.json"
 FORMS = {"xywh": "x y width height", "xyxy": "x0 y0 x1 y1"}
 MISTAKEN = (0.05, 0.01)  # boxes are of the other form where more than this part fails in the one and less in the other
@@ -290,6 +291,6 @@ def _areas(items: Items, xywh: np.ndarray, notes: dict[str, int]) -> np.ndarray:
     areas = floats([0 if value is None else value for value in values])
     with np.errstate(over="ignore", invalid="ignore"):
         areas = np.where(lacking, xywh[:, 2] * xywh[:, 3], areas)
-    bad = ~(np.isfinite(areas) & (areas >= 0))
+    bad = ~((areas >= 0) & (areas <= LARGEST_AREA))  # true for NaN
     items.faults.add(bad, lambda row: f"area is {show(values[row])}; it must be a number of 0 or more [D09]")
     return areas

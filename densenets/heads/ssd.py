@@ -1,6 +1,7 @@
 """SSD and SSDLite (papers: V1 Table 13, V2 section 6.2, V3 section 6.3; papers' wiring after TensorFlow's)."""
 
 import math
+import math
 from collections.abc import Sequence
 
 import torch
@@ -63,8 +64,8 @@ class SSD(nn.Module):
         each = _each_map(options.aspect_ratios, maps)
         if len(each) != maps:
             raise InputError(f"ssd.aspect_ratios: {len(each)} lists given, one for each of {maps} maps wanted")
-        if min([*scales, *(ratio for row in each for ratio in row)]) <= 0:
-            raise InputError("ssd.scales and ssd.aspect_ratios must be above 0")
+        if not all(0 < value <= 1000 for value in [*scales, *(ratio for row in each for ratio in row)]):
+            raise InputError("ssd.scales and ssd.aspect_ratios must be above 0, 1000 at most")
         shapes = box.default_shapes(scales, each, "reduced" if options.anchors == "tf" else "full")
         # torchvision limits the sides of a default box to the canvas, TensorFlow does not.
         return [shape.clamp(max=1) for shape in shapes] if options.anchors == "torchvision" else shapes
@@ -163,7 +164,11 @@ class SSD(nn.Module):
         return logits.softmax(dim=-1)[..., 1:] if self.options.loss == "softmax" else logits.sigmoid()
 
     def decode(self, logits: Tensor, offsets: Tensor) -> Detections:
-        """Raw outputs -> detections: scores, the best candidates, their boxes, NMS. In float32 whatever comes in."""
+        """Raw outputs -> detections: scores, the best candidates, their boxes, NMS. In float32 whatever comes in.
+
+        An image with a raw output that is not finite gets scores of NaN: NaN loses every comparison on the way and
+        would be left out as if nothing had been found [V03].
+        """
         options, scores = self.options, self.decode_scores(logits)
         select = box.select_global if options.top_k == "global" else box.select_per_class
         best, anchors, labels = select(scores, options.candidates)
@@ -171,8 +176,9 @@ class SSD(nn.Module):
         defaults = self.defaults[anchors]
         boxes = box.decode(offsets.float().gather(1, wanted), defaults, self.canvas)
         limits = (options.score_threshold, options.nms_iou, options.detections, max(self.canvas))
-        found = box.suppress(boxes, labels, best, *limits)
-        return fill(found, options.detections)
+        found = fill(box.suppress(boxes, labels, best, *limits), options.detections)
+        sound = logits.isfinite().all(dim=(1, 2)) & offsets.isfinite().all(dim=(1, 2))
+        return found._replace(scores=found.scores.masked_fill(~sound.unsqueeze(1), math.nan))
 
 
 class SSDLite(SSD):
