@@ -1,7 +1,6 @@
 """SSD and SSDLite (papers: V1 Table 13, V2 section 6.2, V3 section 6.3; papers' wiring after TensorFlow's)."""
 
 import math
-import math
 from collections.abc import Sequence
 
 import torch

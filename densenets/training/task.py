@@ -1,6 +1,7 @@
 """The Lightning module of detection: losses in training, detections in validation."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -111,6 +112,8 @@ class DetectionTask(L.LightningModule):
         return f"step {self.global_step}: the loss is not finite ({terms}) [T01]; images of the batch: {images}"
 
     def on_validation_epoch_start(self) -> None:
+        # The numbers that are logged are the same in all processes, which is not what Lightning expects.
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")
         self.judge.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -84,6 +84,17 @@ def test_evaluation_sees_each_image_once() -> None:
         assert sorted(key for shard in shards for key in shard) == [(0, index) for index in range(length)]
 
 
+def test_evaluation_has_as_many_batches_on_every_rank() -> None:
+    for length, world, size in itertools.product((0, 1, 2, 5, 8, 17), (1, 2, 3), (1, 4)):
+        left_out = range(0, length, 3)
+        shards = [EvalSampler(length, rank, world, left_out).in_batches(size) for rank in range(world)]
+        assert len({len(shard) for shard in shards}) == 1
+        assert len(shards[0]) >= 1
+        assert all(len(batch) <= size for shard in shards for batch in shard)
+        keys = sorted(index for shard in shards for batch in shard for _, index in batch)
+        assert keys == sorted(set(range(length)) - set(left_out))
+
+
 def test_hash_is_the_same_everywhere_and_tells_keys_apart() -> None:
     assert keyed_hash(0, 0, 42) == 4731382786723255071  # blake2b of 0, 0 and 42 as 8 bytes each, lowest first
     keys = [(1,), (1, 0), (0, 1), (-1,), (1, 0, 0), (2**62,), (1, 1)]
