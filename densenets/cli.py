@@ -1,5 +1,6 @@
 """The commands: `densenets train-det ...` and tools/train_det.py are one and the same."""
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from densenets import __version__
 from densenets.config import CheckData, EvalDetection, Predict, TrainDetection
-from densenets.errors import DensenetsError
+from densenets.errors import DensenetsError, printable
 
 
 class Command(NamedTuple):
@@ -17,6 +18,13 @@ class Command(NamedTuple):
     settings: type[Any]
     function: str
     default_config: str | None = None
+
+
+class Plain(logging.Formatter):
+    """No name in a message steers the terminal [X13]."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 COMMANDS = {
@@ -42,7 +50,11 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     """Parse, import, do; faults outside this program become one line."""
     from densenets.command_line import parse
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    for handler in (one for one in logging.getLogger().handlers if getattr(one, "stream", None) is sys.stderr):
+        handler.setFormatter(Plain("%(message)s"))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not cost the results
+        sys.stdout.reconfigure(errors="backslashreplace")
     command = COMMANDS[name]
     try:
         settings = parse(command.settings, argv, prog, command.default_config)
@@ -50,7 +62,13 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     except DensenetsError as fault:
         sys.stdout.write("" if fault.outcome is None else f"{fault.outcome}\n")
         return _fail(_message(fault), fault.exit_code)
-    sys.stdout.write(f"{outcome}\n")
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except SystemExit as end:  # Lightning's own answer to an interrupt is 1
+        if isinstance(end.__context__, KeyboardInterrupt):
+            return _fail("interrupted", 130)
+        raise
+    sys.stdout.write(f"{outcome}\n" if str(outcome) else "")  # of several processes the first one tells
     return 0
 
 
@@ -71,7 +89,7 @@ def _message(fault: DensenetsError) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.writelines(f"densenets: error: {line}\n" for line in message.splitlines())
+    sys.stderr.writelines(f"densenets: error: {printable(line)}\n" for line in message.splitlines())
     return code
 
 
