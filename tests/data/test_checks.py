@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from densenets.data.checks.masks import decode_runs, mask_fault
 from densenets.data.checks.pictures import Job, inspect, inspect_all
 from densenets.data.checks.source import list_splits, read_raw, safe_name
 from densenets.data.checks.statistics import canvas_boxes, describe
-from densenets.errors import InputError
+from densenets.errors import InputError, WorkerError
 
 Document = dict[str, Any]
 Write = Callable[..., Path]
@@ -134,6 +135,14 @@ def test_processes_find_what_one_finds_in_the_same_order(tmp_path: Path) -> None
     assert inspect_all(jobs, 3) == alone
     assert [number for number, picture in enumerate(alone) if picture.fault] == [5]
     assert inspect_all([], 2) == []
+
+
+def test_a_process_that_dies_names_the_pictures_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Job(str(tmp_path / f"{number}.png"), (16, 16), LIMIT) for number in range(40)]
+    died = lambda job: os._exit(9) if job.file.endswith("/17.png") else inspect(job)  # noqa: E731
+    monkeypatch.setattr("densenets.data.checks.pictures.inspect", died)
+    with pytest.raises(WorkerError, match=r"16\.png: a process died"):
+        inspect_all(jobs, 2)
 
 
 # Splits and statistics

