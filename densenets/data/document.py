@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,4 +162,11 @@ def floats(values: list[Any]) -> np.ndarray:
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:
-        return np.array([value if abs(value) < 2**1000 else np.inf for value in values], dtype=np.float64)
+        return np.array([_float(value) for value in values], dtype=np.float64)
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -17,6 +17,7 @@ from densenets.config import ReadingRules
 from densenets.data import open_split
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
+from densenets.data.document import floats
 from densenets.errors import InputError
 
 Document = dict[str, Any]
@@ -197,6 +198,10 @@ def test_float_overflow_is_not_finite(coco: Write, document: Document) -> None:
     (root / "annotations" / "instances_train.json").write_text(text)
     with pytest.raises(InputError, match=r"not a finite number.*D09"):
         open_split(root, "train")
+
+
+def test_a_number_without_a_float_spoils_no_other() -> None:
+    assert floats([10**400, -(10**400), 1e308, 2]).tolist() == [np.inf, -np.inf, 1e308, 2]
 
 
 def test_put_right_and_counted(coco: Write, document: Document, caplog: Any) -> None:
