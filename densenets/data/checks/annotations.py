@@ -13,12 +13,11 @@ from densenets.config import ReadingRules
 from densenets.data.checks.findings import Findings
 from densenets.data.checks.masks import mask_fault
 from densenets.data.checks.source import NO_OBJECT, Item, RawSplit
-from densenets.data.coco import MISTAKEN
+from densenets.data.coco import LARGEST_AREA, MISTAKEN
 from densenets.data.document import LARGEST_ID, floats
 from densenets.data.faults import BoxReport, check_boxes, show
 
 NUMBERS = {int, float}
-LARGEST_AREA = 1e18  # px; the judge takes no more
 BEYOND = "more than rounding outside the image [D11]"  # as `check_boxes` says
 
 
