@@ -48,8 +48,8 @@ def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_conf
     """
     kinds = dict(_kinds(settings))
     words = _normalise(argv, kinds)
-    resumed = next((word.partition("=")[2] for word in words if word.startswith("--resume=")), None)
-    if resumed is not None:
+    resumed = next((word.partition("=")[2] for word in words if word.startswith("--resume=")), "auto")
+    if resumed != "auto":  # which repeats the flags of the first start
         words[:0] = _config_of_run(Path(resumed))
     elif default_config and not any(_names_data(word, default_config) for word in words):
         words.insert(0, f"--config={find_config(default_config)}")
