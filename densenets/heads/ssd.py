@@ -140,8 +140,15 @@ class SSD(nn.Module):
         return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
 
     def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
-        """`classification` and `box`, each divided by the number of claimed default boxes, or of images if larger."""
+        """`classification` and `box`, each divided by the number of claimed default boxes, or of images if larger.
+
+        Raises ValueError for a label outside 0..C-1: -1 would pass as background.
+        """
         options = self.options
+        given = torch.cat([target.labels for target in targets])
+        if ((given < 0) | (given >= self.num_classes)).any():
+            found = f"{int(given.min())} to {int(given.max())}"
+            raise ValueError(f"labels from {found}, expected 0 to {self.num_classes - 1}")
         logits, offsets = (output.float() for output in self.raw(images))
         labels, boxes = match_targets(self.defaults, targets, options.match_iou)
         if options.loss == "softmax":

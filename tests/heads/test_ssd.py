@@ -73,6 +73,14 @@ def test_a_batch_without_any_object_teaches(loss: str) -> None:
     assert losses["box"] == 0
 
 
+@pytest.mark.parametrize("label", [-1, 3, 90])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    model = build_model("v3-small", "ssdlite", num_classes=3, width=0.5, size=64)
+    target = Boxes(torch.tensor([[1.0, 1.0, 40.0, 40.0]]), torch.tensor([label]))
+    with pytest.raises(ValueError, match="expected 0 to 2"):
+        model.losses(torch.rand(2, 3, 64, 64), [target, target])
+
+
 def test_the_focal_loss_starts_from_its_prior() -> None:
     model = build_model("v3-small", "ssdlite", 3, size=64, width=0.5, ssd=SSDOptions(loss="focal")).eval()
     with torch.no_grad():
