@@ -1,5 +1,6 @@
 """The commands: `densenets train-det ...` and tools/train_det.py are one and the same."""
 
+import errno
 import io
 import logging
 import sys
@@ -18,6 +19,9 @@ class Command(NamedTuple):
     settings: type[Any]
     function: str
     default_config: str | None = None
+
+
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class Plain(logging.Formatter):
@@ -62,6 +66,10 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     except DensenetsError as fault:
         sys.stdout.write("" if fault.outcome is None else f"{fault.outcome}\n")
         return _fail(_message(fault), fault.exit_code)
+    except OSError as fault:  # what the system refuses is told as it tells it
+        if fault.filename is None:
+            raise
+        return _fail(f"{printable(fault.filename)}: {fault.strerror}", 4 if fault.errno in STORAGE else 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except SystemExit as end:  # Lightning's own answer to an interrupt is 1

@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 def open_run_folder(settings: TrainDetection) -> Path:
-    """The folder a new run writes to, made here; --out, or runs/NAME with a number behind it where that is taken.
+    """The folder a new run writes to, not made yet; --out, or runs/NAME with a number behind it where that is taken.
 
     The first of several processes chooses; those it starts find its choice in their environment.
     """
@@ -52,7 +52,6 @@ def open_run_folder(settings: TrainDetection) -> Path:
             )
     else:
         folder = _free(Path("runs") / _name(settings))
-    make_folder(folder)
     os.environ[CHOSEN] = str(folder)
     return folder
 

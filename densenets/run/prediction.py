@@ -97,6 +97,8 @@ def _plain(file: Path, image: np.ndarray, boxes: Boxes, description: ModelDescri
 
 def find_pictures(places: list[str]) -> list[Path]:
     """Files as given, and every picture below the folders given, in order. Raises InputError."""
+    if "" in places:
+        raise InputError("--images: an empty name")
     files = [file for place in places for file in _below(Path(place))]
     if not files:
         raise InputError("--images: no picture given")

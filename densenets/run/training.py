@@ -19,7 +19,7 @@ from densenets.heads.ssd import SSD
 from densenets.metrics.judge import CocoJudge
 from densenets.run.data import open_training, tell_reading
 from densenets.run.evaluation import judge_with, report
-from densenets.run.folder import Outcome, find_checkpoint, make_folder, open_run_folder, provenance, rank, write_config
+from densenets.run.folder import Outcome, find_checkpoint, new_folder, open_run_folder, provenance, rank, write_config
 from densenets.run.model import describe, judged_state
 from densenets.run.resume import check_same_training, checkpoint_to_resume, origin
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
@@ -47,8 +47,8 @@ def train_detection(settings: TrainDetection) -> Outcome:
         log.info(describe(description, model))
         log.info("%d images to train on, %d to choose by, classes: %s", len(train), len(val), _names(train))
     folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
-    make_folder(folder / "checkpoints")
-    return _train(settings, model, description, train, val, folder, checkpoint)
+    with new_folder(folder / "checkpoints"):
+        return _train(settings, model, description, train, val, folder, checkpoint)
 
 
 def _train(
