@@ -95,6 +95,8 @@ def sidecar(path: Path) -> Path:
 def digests(path: Path) -> list[str]:
     """Those of the contents that `path` may have; none where nothing is known."""
     with contextlib.suppress(OSError, ValueError):
+        if not sidecar(path).is_file():  # a pipe of that name would be waited for
+            return []
         return [line.split()[0] for line in sidecar(path).read_text().splitlines() if line.strip()]
     return []
 

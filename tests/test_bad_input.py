@@ -311,7 +311,12 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", REAL)
+QUICK = ("a pipe for a checkpoint", "a device for a configuration", "bytes for a flag", "a nested value")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in REAL]
+)
 def test_as_a_user_starts_it(data: str, tmp_path, name: str) -> None:
     os.mkfifo("pipe")
     Path("zero.pth").symlink_to("/dev/zero")
