@@ -218,7 +218,7 @@ def test_pickled_code_does_not_run(tmp_path: Path) -> None:
     for number, write in enumerate((torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing)))):
         path = tmp_path / f"weights{number}.pth"
         write({"features.0.0.weight": Payload(canary)}, path)
-        with pytest.raises(InputError, match="not a readable file of weights|damaged|no file of torch.save"):
+        with pytest.raises(InputError, match=r"not a readable file of weights|damaged|no file of torch\.save"):
             load_weights(build_backbone("v2", width=0.25), path)
     assert not canary.exists()
 
@@ -241,7 +241,7 @@ def test_no_file_of_weights(suffix: str, content: bytes, tmp_path: Path) -> None
 def test_a_truncated_file(suffix: str, share: float, tmp_path: Path) -> None:
     path = saved(build_backbone("v2", width=0.25).state_dict(), tmp_path / f"weights{suffix}")
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(InputError, match="not a readable file of weights|damaged|no file of torch.save"):
+    with pytest.raises(InputError, match=r"not a readable file of weights|damaged|no file of torch\.save"):
         load_weights(build_backbone("v2", width=0.25), path)
 
 
