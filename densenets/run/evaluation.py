@@ -29,6 +29,7 @@ from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenanc
 from densenets.run.model import describe, load
 from densenets.run.pictures import write_sheet
 from densenets.training.records import ProgressBar
+from densenets.training.signals import take_signals_from
 from densenets.training.task import DetectionTask
 
 CPU = torch.device("cpu")
@@ -185,7 +186,7 @@ def _judge_checkpoint(settings: EvalDetection, official: Judge) -> Outcome:
 def build_trainer(settings: EvalDetection) -> L.Trainer:
     """Lightning's trainer for judging alone. Raises InputError for words that Lightning does not take."""
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
@@ -199,6 +200,8 @@ def build_trainer(settings: EvalDetection) -> L.Trainer:
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as fault:
         reason = str(fault).strip().splitlines()[0]
         raise InputError(f"--devices, --accelerator, --strategy: {printable(reason)}") from fault
+    take_signals_from(trainer)
+    return trainer
 
 
 def _evaluation(

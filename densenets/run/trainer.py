@@ -18,6 +18,7 @@ from densenets.training.durable import DurableCheckpointIO
 from densenets.training.recipe import EMA, SameStatistics
 from densenets.training.records import ProgressBar
 from densenets.training.saving import Saving
+from densenets.training.signals import take_signals_from
 
 PATIENCE = 15.0  # seconds
 
@@ -48,7 +49,7 @@ def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callbac
         ProgressBar(),
         ModelCheckpoint(folder / "checkpoints", "best", monitor="AP", mode="max", enable_version_counter=False),
     ]
-    return L.Trainer(
+    trainer = L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
@@ -67,6 +68,8 @@ def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callbac
         plugins=[DurableCheckpointIO(settings.on_save_error), *without_requeue()],
         callbacks=callbacks,
     )
+    take_signals_from(trainer)
+    return trainer
 
 
 @contextlib.contextmanager

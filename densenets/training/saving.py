@@ -31,9 +31,6 @@ class Saving(L.Callback):
         self.folder, self.every, self.stop = folder, every, stop
         self.between_steps = False
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.stop.listen()
-
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
         loop = trainer.fit_loop.epoch_loop
         if loop._should_accumulate():

@@ -5,12 +5,21 @@ import signal
 from types import FrameType
 from typing import Any
 
+import lightning as L
 import torch.distributed as dist
 
 from densenets.training.together import distributed
 
 KEY = "densenets/stop"
 NOTICE = b"densenets: stopping at the next step; the checkpoint is being saved\n"
+
+
+def take_signals_from(trainer: L.Trainer) -> None:
+    """Let Lightning put no handlers in place, neither for training nor for judging.
+
+    Its own end a validation with exit code 0, and wait for the other processes inside of the handler.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
 
 class StopRequest:
@@ -24,9 +33,9 @@ class StopRequest:
         self.before: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Put our handlers in place of those there (again, where Lightning has put its own before them)."""
+        """Put our handlers in place of those there."""
         numbers = [signal.SIGTERM, signal.SIGINT] + ([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])
-        self.before = {number: signal.signal(number, self._note) for number in numbers} | self.before
+        self.before = {number: signal.signal(number, self._note) for number in numbers}
 
     def leave(self) -> None:
         for number, handler in self.before.items():
