@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
+from densenets.errors import InputError, printable
 from densenets.storage import write_durably
 
 log = logging.getLogger(__name__)
@@ -114,12 +115,15 @@ def clock(seconds: float) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """metrics.csv as numbers; a cell that is empty is missing from its row."""
+    """metrics.csv as numbers; a cell that is empty is missing from its row. Raises InputError for another file."""
     if not path.is_file():
         return []
-    with path.open(newline="") as handle:
-        rows = [{k: float(v) for k, v in row.items() if v not in ("", None)} for row in csv.DictReader(handle)]
-    return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = [{k: float(v) for k, v in row.items() if v not in ("", None)} for row in csv.DictReader(handle)]
+        return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as fault:
+        raise InputError(f"{printable(path)}: not the table of a run: {printable(fault)}") from fault
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

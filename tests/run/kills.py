@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from conftest import write_split
+from shapes import write_split
 
 import densenets.run  # noqa: F401  (heavy: once, before the forks)
 from densenets.cli import main as command

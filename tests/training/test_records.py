@@ -1,0 +1,39 @@
+"""metrics.csv and the list of what was skipped."""
+
+from pathlib import Path
+
+import pytest
+
+from densenets.errors import InputError
+from densenets.training.records import append_lines, clock, read_lines, read_rows, write_rows
+
+
+def test_rows_come_back_and_lack_what_they_lacked(tmp_path: Path) -> None:
+    rows = [
+        {"epoch": 0, "step": 3, "lr": 0.1, "seconds": 1.5, "loss": 2.0},
+        {"epoch": 1, "step": 6, "lr": 0.0, "seconds": 3.0, "AP": 1 / 3},
+    ]
+    write_rows(tmp_path / "metrics.csv", rows)
+    assert read_rows(tmp_path / "metrics.csv") == rows
+    assert read_rows(tmp_path / "none.csv") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["epoch,step\nx,1\n", "a,b\n1,2\n", "epoch,step\n1,2,3\n", "epoch,step\ninf,2\n", "epoch\n\xff\n"]
+)
+def test_another_file_in_its_place_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.csv").write_bytes(text.encode("latin1"))
+    with pytest.raises(InputError, match=r"metrics\.csv: not the table of a run") as caught:
+        read_rows(tmp_path / "metrics.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_that_was_written_twice_counts_once(tmp_path: Path) -> None:
+    one, other = {"epoch": 0, "error": "a.png: damaged"}, {"epoch": 1, "error": "a.png: damaged"}
+    append_lines(tmp_path / "skipped.jsonl", [one, one])
+    append_lines(tmp_path / "skipped.jsonl", [other, one])
+    assert read_lines(tmp_path / "skipped.jsonl") == [one, other]
+
+
+def test_clock() -> None:
+    assert [clock(0), clock(123.4), clock(3723)] == ["0:00", "2:03", "1:02:03"]
