@@ -10,8 +10,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from cases import check_lines
 from mutations import ODD_VALUES, damage_bytes, damage_document
-from shards import check_lines
 
 from densenets.config import ReadingRules
 from densenets.data.coco import load_coco

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cases import check_lines
 from mutations import damage_bytes, damage_document
 from safetensors.torch import save
-from shards import check_lines
 from torch import Tensor
 
 from densenets.backbones import build_backbone

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from cases import check_lines
 from mutations import damage_bytes
 from PIL import Image
-from shards import check_lines
 
 from densenets.data.decode import decode_image
 from densenets.errors import InputError

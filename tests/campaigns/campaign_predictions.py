@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from cases import check_lines
 from mutations import damage_bytes, damage_document
-from shards import check_lines
 
 from densenets.config import EvalDetection
 from densenets.errors import InputError

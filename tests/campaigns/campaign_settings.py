@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import yaml
+from cases import check_lines
 from mutations import ODD_TEXTS, damage_bytes, damage_document
-from shards import check_lines
 
 from densenets.cli import COMMANDS
 from densenets.command_line import CONFIG_FOLDERS, parse

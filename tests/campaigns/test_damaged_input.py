@@ -1,7 +1,7 @@
 """Much damaged input through the real readers: seeds and counts are printed with -s or on failure."""
 
 import pytest
-from shards import run_campaign
+from cases import run_campaign
 
 SHORT = {"annotations": 2000, "images": 4000, "checkpoints": 400, "settings": 500, "predictions": 500}
 FULL = {"annotations": 100_000, "images": 100_000, "checkpoints": 5000, "settings": 10_000, "predictions": 20_000}

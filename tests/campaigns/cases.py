@@ -1,6 +1,6 @@
 """Runs many cases of a campaign in processes of their own, so that a signal is seen and names its case.
 
-By hand: python tests/campaigns/shards.py CAMPAIGN SEED FIRST COUNT. A single case again: the same with COUNT 1.
+By hand: python tests/campaigns/cases.py CAMPAIGN SEED FIRST COUNT. A single case again: the same with COUNT 1.
 """
 
 import json
