@@ -186,7 +186,7 @@ def _word(name: str, values: list[str], kinds: dict[str, Any]) -> str:
             raise InputError(f"--{name.replace('_', '-')}: a value is missing")
         return f"--{name}"
     if _takes_list(kind) and not values[0].startswith("["):
-        if len(values) > 1 or get_origin(kind) is list:
+        if len(values) > 1 or (_takes_lists_alone(kind) and not (values == ["null"] and NoneType in get_args(kind))):
             texts = kind == list[str]
             return f"--{name}={json.dumps([value if texts else _number(value) for value in values])}"
     elif len(values) > 1:
@@ -196,6 +196,12 @@ def _word(name: str, values: list[str], kinds: dict[str, Any]) -> str:
 
 def _takes_list(kind: Any) -> bool:
     return get_origin(kind) is list or any(_takes_list(part) for part in get_args(kind) if part is not NoneType)
+
+
+def _takes_lists_alone(kind: Any) -> bool:
+    """Whether one word must be a list of one; of a size, it is a number."""
+    kinds = [kind] if get_origin(kind) is list else [part for part in get_args(kind) if part is not NoneType]
+    return all(get_origin(part) is list for part in kinds)
 
 
 def _number(value: str) -> Any:

@@ -98,15 +98,18 @@ def _guess(start: bytes) -> str:
 
 def check_yaml(path: Path) -> None:
     """Raises InputError unless `path` is one YAML document of plain values that stays small with its aliases written
-    out [X04]. Tags are refused: no setting needs one, and they are how YAML makes objects."""
+    out [X04]. Tags are refused: no setting needs one, and they are how YAML makes objects. So is a key that stands
+    twice, of which YAML would take the last."""
     check_file(path)
     shown = printable(path)
     with path.open("rb") as handle:
         data = handle.read(YAML_BYTES + 1)
     if len(data) > YAML_BYTES:
         raise InputError(f"{shown}: beyond {YAML_BYTES >> 20} MB, no settings [X04]")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _count(yaml.parse(data.decode(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        _count(yaml.parse(data.decode(), Loader=loader))
+        _refuse_doubles(yaml.compose(data.decode(), Loader=loader))
     except InputError as fault:
         raise InputError(f"{shown}: {fault}") from None
     except (yaml.YAMLError, ValueError) as fault:
@@ -139,6 +142,21 @@ def _count(events: Iterable[yaml.Event]) -> None:
         if len(counts) > YAML_DEPTH or sum(counts) > YAML_NODES:
             limit = f"{YAML_DEPTH} levels" if len(counts) > YAML_DEPTH else f"{YAML_NODES} values"
             raise InputError(f"{line}: more than {limit} with its aliases written out [X04]")
+
+
+def _refuse_doubles(node: yaml.Node | None) -> None:
+    """Refuse a key that stands twice in one group; of a document that was counted."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_doubles(item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            raise InputError(f"line {key.start_mark.line + 1}: {printable(key.value)} stands twice [X04]")
+        seen.add(str(key.value))
+        _refuse_doubles(value)
 
 
 # Names

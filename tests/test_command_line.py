@@ -37,6 +37,8 @@ class Settings:
         kind: a choice.
         names: words.
         size: one or two.
+        scales: own numbers.
+        ratios: one list, or several.
         loud: a switch.
         inner: nested.
     """
@@ -45,6 +47,8 @@ class Settings:
     kind: Literal["a", "b"] = "a"
     names: list[str] = field(default_factory=list)
     size: int | list[int] = 10
+    scales: list[float] | None = None
+    ratios: list[float] | list[list[float]] = field(default_factory=list)
     loud: bool = False
     inner: Inner = field(default_factory=Inner)
 
@@ -66,6 +70,13 @@ def test_a_list_takes_several_words_and_keeps_their_kind() -> None:
     assert read("--names", "one").names == ["one"]
     assert read("--size", "300", "200").size == [300, 200]
     assert read("--size", "300").size == 300
+
+
+def test_one_word_is_a_list_where_nothing_but_a_list_is_meant() -> None:
+    assert read("--scales", "0.2").scales == [0.2]
+    assert read("--scales", "null").scales is None
+    assert read("--ratios", "2").ratios == [2.0]
+    assert read("--ratios", "[[2], [3]]").ratios == [[2.0], [3.0]]
 
 
 def test_a_switch_needs_no_value() -> None:
@@ -111,6 +122,17 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         read("--config", str(file))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["batch_size: 1\nbatch_size: 2\n", "inner:\n  rate: 1\n  rate: 2\n", "batch_size: 1\n'batch_size': 1\n"]
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text(text)
+    line = text.count("\n")
+    with pytest.raises(InputError, match=rf"twice.yaml: line {line}: \w+ stands twice \[X04\]$"):
+        read("--config", str(file))
 
 
 def test_print_config_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
