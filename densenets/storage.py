@@ -15,21 +15,24 @@ _UMASK = os.umask(0)  # reading it means setting it
 os.umask(_UMASK)
 
 
-def write_durably(path: Path, write: Callable[[IO[bytes]], object], *, digest: bool = False) -> None:
+def write_durably(
+    path: Path, write: Callable[[IO[bytes]], object], *, digest: bool = False, keep: Path | None = None
+) -> None:
     """Let `write(binary handle)` fill `path`, which holds either its old content or all of the new, at any moment.
 
-    digest: leave PATH.sha256 beside it, see `check_digest`. Raises StorageError (exit code 4) where the disk is full,
-    the folder gone or closed; the old file and no other stays behind.
+    digest: leave PATH.sha256 beside it, see `check_digest`. keep: where the old content goes, once the new one is
+    safely on the disk. Raises StorageError (exit code 4) where the disk is full, the folder gone or closed; the old
+    file and no other stays behind.
     """
     try:
-        _write(path, write, digest)
+        _write(path, write, digest, keep)
     except OSError as fault:
         raise StorageError(
             f"{printable(path)}: cannot be written: {fault.strerror or fault}; kept as it was [T13]"
         ) from fault
 
 
-def _write(path: Path, write: Callable[[IO[bytes]], object], digest: bool) -> None:
+def _write(path: Path, write: Callable[[IO[bytes]], object], digest: bool = False, keep: Path | None = None) -> None:
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     beside = Path(name)
     try:
@@ -39,15 +42,17 @@ def _write(path: Path, write: Callable[[IO[bytes]], object], digest: bool) -> No
             handle.flush()
             os.fsync(handle.fileno())
         new = sha256(beside) if digest else ""
+        if keep is not None:
+            keep_as(path, keep)
         if digest:  # the old content is sound until the rename and the new one from then on: both are listed meanwhile
-            _write(sidecar(path), lambda text: text.write(_lines(path, [new, *digests(path)])), digest=False)
+            _list(path, [new, *digests(path)])
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
     if digest:
-        _write(sidecar(path), lambda text: text.write(_lines(path, [new])), digest=False)
+        _list(path, [new])
 
 
 def flush_folder(folder: Path) -> None:
@@ -65,7 +70,9 @@ def keep_as(path: Path, other: Path) -> None:
         return
     known = digests(path)
     if known:  # both contents are sound until the rename is done
-        _write(sidecar(other), lambda text: text.write(_lines(other, [*known, *digests(other)])), digest=False)
+        _list(other, [*known, *digests(other)])
+    else:
+        sidecar(other).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=other.parent, prefix=f".{other.name}.", suffix=".tmp") as folder:
         beside = Path(folder) / other.name
         try:
@@ -74,6 +81,8 @@ def keep_as(path: Path, other: Path) -> None:
             shutil.copyfile(path, beside)
         beside.replace(other)
     flush_folder(other.parent)
+    if known:
+        _list(other, known)
 
 
 def remove_stale(folder: Path) -> None:
@@ -104,7 +113,11 @@ def digests(path: Path) -> list[str]:
 def check_digest(path: Path) -> None:
     """InputError where the content is not the one that was written: a flipped bit loads without complaint."""
     known = digests(path)
-    if known and sha256(path) not in known:
+    try:
+        sound = not known or sha256(path) in known
+    except OSError as fault:
+        raise InputError(f"{printable(path)}: cannot be read: {fault.strerror}") from fault
+    if not sound:
         raise InputError(
             f"{printable(path)}: damaged: its SHA-256 is not the one in {printable(sidecar(path).name)} [T15]"
         )
@@ -115,5 +128,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _lines(path: Path, values: list[str]) -> bytes:
-    return "".join(f"{value}  {path.name}\n" for value in values).encode()
+def _list(path: Path, values: list[str]) -> None:
+    lines = "".join(f"{value}  {path.name}\n" for value in values)
+    _write(sidecar(path), lambda text: text.write(lines.encode("utf-8", "surrogateescape")))

@@ -138,7 +138,41 @@ def test_the_one_before_is_kept_with_its_digest(file: Path) -> None:
         keep_as(file, other)
         assert other.read_text() == ("old" if number == 0 else f"{number - 1}")
         check_digest(other)
+        assert digests(other) == [sha256(other)]  # and none of those before
         write_durably(file, put(str(number)), digest=True)
+
+
+def test_one_without_a_digest_is_kept_without(file: Path) -> None:
+    other = file.with_name("g")
+    keep_as(file, other)
+    file.write_text("by hand")
+    sidecar(file).unlink()
+    keep_as(file, other)
+    check_digest(other)
+    assert other.read_text() == "by hand"
+
+
+def test_the_old_content_goes_only_where_the_new_one_is_safe(file: Path) -> None:
+    other = file.with_name("g")
+    write_durably(other, put("older"), digest=True)
+
+    def full(handle: IO[bytes]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match="No space left"):
+        write_durably(file, full, digest=True, keep=other)
+    assert (file.read_text(), other.read_text()) == ("old", "older")
+    write_durably(file, put("new"), digest=True, keep=other)
+    assert (file.read_text(), other.read_text()) == ("new", "old")
+
+
+def test_a_file_that_cannot_be_read_is_an_error_in_words(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(storage.hashlib, "file_digest", failing)
+    with pytest.raises(InputError, match="f: cannot be read: Input/output error"):
+        check_digest(file)
 
 
 def test_without_links_it_is_copied(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from densenets.config import TrainDetection
@@ -17,7 +17,7 @@ from densenets.run.slurm import requeue, without_requeue
 from densenets.training.durable import DurableCheckpointIO
 from densenets.training.recipe import EMA, SameStatistics
 from densenets.training.records import ProgressBar
-from densenets.training.saving import Saving
+from densenets.training.saving import Best, Saving
 from densenets.training.signals import take_signals_from
 
 PATIENCE = 15.0  # seconds
@@ -45,10 +45,7 @@ def refuse_bad_trainer(settings: TrainDetection) -> None:
 def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callback], steps: int) -> L.Trainer:
     """Lightning's trainer for a recipe, with everything it writes inside the run folder; steps: done already."""
     callbacks: list[Callback] = [SameStatistics(), *([EMA(settings.ema)] if settings.ema else []), *watching]
-    callbacks += [
-        ProgressBar(),
-        ModelCheckpoint(folder / "checkpoints", "best", monitor="AP", mode="max", enable_version_counter=False),
-    ]
+    callbacks += [ProgressBar(), Best(folder / "checkpoints")]
     trainer = L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

@@ -9,7 +9,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from densenets.errors import DivergedError, InputError, StorageError, printable
 from densenets.files import check_archive
-from densenets.storage import check_digest, write_durably
+from densenets.storage import check_digest, sidecar, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -20,19 +20,24 @@ FALLBACKS = (LAST, PREVIOUS, BEST)  # where a damaged one is followed by the nex
 class DurableCheckpointIO(CheckpointIO):
     """Lightning writes into $TMPDIR and moves: a copy, not a rename, where that is another file system.
 
-    on_error: "stop" raises StorageError where a file cannot be written, "warn" goes on with the old one.
+    What was last.ckpt becomes previous.ckpt, if this object wrote or read it: a damaged one must not take the place of
+    a sound one. on_error: "stop" raises StorageError where a file cannot be written, "warn" goes on with the old one.
     """
 
     def __init__(self, on_error: str = "stop") -> None:
         self.on_error = on_error
+        self.sound: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        path = Path(path)
         parts = [checkpoint.get(part, {}) for part in ("state_dict", "averaged")]
         bad = [name for part in parts for name, value in part.items() if not sound(value)]
         if bad:
             raise DivergedError(f"{printable(path)}: not saved: {len(bad)} weights are not finite, the first {bad[0]}")
         try:
-            write_durably(Path(path), lambda handle: _pack(checkpoint, handle, Path(path)), digest=True)
+            keep = path.with_name(PREVIOUS) if path.name == LAST and path.resolve() in self.sound else None
+            write_durably(path, lambda handle: _pack(checkpoint, handle, path), digest=True, keep=keep)
+            self.sound.add(path.resolve())
         except StorageError as fault:
             if self.on_error == "stop":
                 raise
@@ -41,10 +46,13 @@ class DurableCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        checkpoint = read_checkpoint(Path(path))
+        self.sound.add(Path(path).resolve())
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+        sidecar(Path(path)).unlink(missing_ok=True)
 
 
 def _pack(checkpoint: dict[str, Any], handle: Any, path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from densenets.errors import Stopped, printable
-from densenets.storage import keep_as
-from densenets.training.durable import LAST, PREVIOUS
+from densenets.training.durable import BEST, LAST
 from densenets.training.signals import StopRequest
 from densenets.training.together import gathered
 
@@ -59,8 +59,6 @@ class Saving(L.Callback):
             raise self.stopped(asked, trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
-        if trainer.is_global_zero:
-            keep_as(self.folder / LAST, self.folder / PREVIOUS)
         trainer.save_checkpoint(self.folder / LAST)
 
     def stopped(self, asked: int, trainer: L.Trainer) -> Stopped:
@@ -71,8 +69,43 @@ class Saving(L.Callback):
         return fault
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        loop = checkpoint["loops"]["fit_loop"]
         if self.between_steps or trainer.validating:
-            put_right(checkpoint["loops"]["fit_loop"], _validation_follows(trainer))
+            put_right(loop, _validation_follows(trainer))
+        else:  # the epoch's end: a validation that was begun twice was one
+            progress = loop["epoch_loop.val_loop.batch_progress"]
+            progress["total"] = dict(progress["current"])
+
+
+class Best(ModelCheckpoint):
+    """Writes checkpoints/best.ckpt where a validation's AP is the highest so far.
+
+    It does so before the epoch ends: the last.ckpt of that end then knows of it, whenever the process is killed. What
+    it knows holds in a folder that was moved, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            Path(BEST).stem,
+            monitor="AP",
+            mode="max",
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+
+    @property
+    def state_key(self) -> str:
+        """The one that checkpoints had before this class was."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if (score := state_dict["best_model_score"]) is not None:
+            place = str(Path(str(self.dirpath)) / BEST)
+            known = {"best_model_path": place, "kth_best_model_path": place, "best_k_models": {place: score}}
+            state_dict = {**state_dict, **known}
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+        self.current_score = state_dict["current_score"]
 
 
 def _validation_follows(trainer: L.Trainer) -> bool:

@@ -58,6 +58,26 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert [row["epoch"] for row in read_rows(Path(str(run.out)) / "metrics.csv")] == [0, 1]
 
 
+def test_a_damaged_one_never_takes_the_place_of_the_sound_one_before(
+    run: TrainDetection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first save after a fallback ends at its very last moment: what it fell back on has to be there still."""
+    last = checkpoints(run) / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-100])
+    original = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if Path(target).name == "last.ckpt":
+            raise OSError(errno.EIO, "killed")
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(StorageError):
+        train_detection(run)
+    monkeypatch.undo()
+    assert newest_sound(checkpoints(run)).name == "previous.ckpt"
+
+
 def test_without_a_sound_one_it_is_refused_and_nothing_is_touched(run: TrainDetection) -> None:
     for file in checkpoints(run).glob("*.ckpt"):
         file.write_bytes(b"PK\x03\x04 nothing")
