@@ -27,6 +27,18 @@ FREE = {
     *("devices", "num_nodes", "strategy", "accelerator", "weights"),
 }
 
+FIXED = {"optimizer", "freeze_stages", "decay_all"}  # which parameters have which state
+PARTS = {
+    "global_step": int,
+    "epoch": int,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": dict,
+    "callbacks": dict,
+    "pytorch-lightning_version": str,
+}
+
 
 def checkpoint_to_resume(settings: TrainDetection) -> Path | None:
     """The newest sound checkpoint of the run that --resume names, or that very file; None for a new run."""
@@ -54,6 +66,19 @@ def origin(settings: TrainDetection, train: DetectionSplit, val: DetectionSplit,
     return {**recipe, "train data": fingerprint(train), "val data": fingerprint(val), **surroundings}
 
 
+def steps_done(checkpoint: Path | None) -> int:
+    """Of the optimizer, in the training that a checkpoint comes from. Raises InputError."""
+    return int(_read(checkpoint)["global_step"]) if checkpoint else 0
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    content = read_checkpoint(checkpoint)
+    lacking = [name for name, kind in PARTS.items() if not isinstance(content.get(name), kind)]
+    if lacking:
+        raise InputError(f"--resume: {printable(checkpoint)}: no checkpoint of a training: lacks {', '.join(lacking)}")
+    return content
+
+
 def fingerprint(split: DetectionSplit) -> str:
     """A digest of names, sizes, boxes and classes; the pictures themselves are not read for it."""
     digest = hashlib.blake2b(digest_size=16)
@@ -76,17 +101,17 @@ def check_same_training(
     checkpoint: Path, description: ModelDescription, now: dict[str, Any], allow_change: bool
 ) -> None:
     """InputError naming the settings in which the run was another one."""
-    content = read_checkpoint(checkpoint)
+    content = _read(checkpoint)
     saved = read_description(content.get("densenets"), str(checkpoint)).plain()
     other = [key for key, value in description.plain().items() if key != "weights" and saved[key] != value]
     if other:
         raise InputError(f"--resume: {printable(checkpoint)}: was made with another {', '.join(other)}")
     before = content.get("origin", {})
     changed = [f"{key} ({before[key]} -> {now[key]})" for key in now if key in before and before[key] != now[key]]
-    if changed and not allow_change:
-        raise InputError(
-            f"--resume: {printable(checkpoint)}: was made with another {printable(', '.join(changed))}; "
-            "--allow-config-change goes on all the same [T18]"
-        )
+    fixed = [line for line in changed if line.split()[0] in FIXED]
+    if fixed or (changed and not allow_change):
+        told = printable(", ".join(fixed or changed))
+        way = "the optimizer's state fits no other" if fixed else "--allow-config-change goes on all the same"
+        raise InputError(f"--resume: {printable(checkpoint)}: was made with another {told}; {way} [T18]")
     if changed:
         log.warning("warning: the run goes on with another %s [T18]", ", ".join(changed))

@@ -21,7 +21,7 @@ from densenets.run.data import open_training, tell_reading
 from densenets.run.evaluation import judge_with, report
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, open_run_folder, provenance, rank, write_config
 from densenets.run.model import describe, judged_state
-from densenets.run.resume import check_same_training, checkpoint_to_resume, origin
+from densenets.run.resume import check_same_training, checkpoint_to_resume, origin, steps_done
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
 from densenets.run.workers import telling_of_the_dead
 from densenets.storage import remove_stale
@@ -67,8 +67,7 @@ def _train(
     records = Records(folder)
     stop = StopRequest()
     saving = Saving(folder / "checkpoints", settings.save_every, stop)
-    steps_done = int(read_checkpoint(checkpoint)["global_step"]) if checkpoint else 0
-    trainer = build_trainer(settings, folder, [records, saving], steps_done)
+    trainer = build_trainer(settings, folder, [records, saving], steps_done(checkpoint))
     now = origin(settings, train, val, trainer.world_size)
     if checkpoint is not None:
         check_same_training(checkpoint, description, now, settings.allow_config_change)

@@ -1,6 +1,7 @@
 """When another process dies or hangs: one line that says which, in place of a library's traceback."""
 
 import contextlib
+import multiprocessing
 import re
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ def telling_of_the_dead(data: DetectionDataModule) -> Iterator[None]:
     try:
         yield
     except RuntimeError as fault:
+        for child in multiprocessing.active_children():  # one that hangs outside of Python hears no SIGTERM
+            child.kill()
         line = next(iter(str(fault).strip().splitlines()), "")
         if LOADING.search(str(fault)) and MEMORY.search(str(fault)):
             raise WorkerError(f"shared memory is full: {line}; fewer --workers need less [T22]") from fault

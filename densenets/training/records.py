@@ -1,5 +1,6 @@
 """What a run writes down while it goes on: metrics.csv, a line an epoch, the pictures it had to skip."""
 
+import contextlib
 import csv
 import io
 import json
@@ -12,7 +13,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
-from densenets.errors import InputError, printable
+from densenets.errors import InputError, StorageError, printable
 from densenets.storage import write_durably
 
 log = logging.getLogger(__name__)
@@ -95,16 +96,25 @@ class Records(L.Callback):
 
 
 def append_lines(path: Path, items: list[dict[str, Any]]) -> None:
-    """JSON lines, in one write: those of several processes do not mix."""
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write("".join(json.dumps(item) + "\n" for item in items))
+    """JSON lines, in one write: those of several processes do not mix. Raises StorageError."""
+    text = "".join(json.dumps(item) + "\n" for item in items)
+    try:
+        with path.open("ab", buffering=0) as handle:
+            handle.write(text.encode())
+    except OSError as fault:
+        raise StorageError(f"{printable(path)}: cannot be written: {fault.strerror or fault} [T13]") from fault
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file that is there, each once: a resumed run may have written some again."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
+    """The JSON lines of a file that is there, each once: a resumed run may have written some again.
+
+    A line that a kill or a full disk cut short is left out.
+    """
+    found = []
+    for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines() if path.is_file() else []):
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def clock(seconds: float) -> str:

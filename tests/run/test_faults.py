@@ -1,6 +1,7 @@
 """What goes wrong around a training: damaged checkpoints, another training's settings, loaders that die or hang."""
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -134,6 +135,28 @@ def test_other_pictures_threads_or_torch_are_named(
         train_detection(same)
 
 
+@pytest.mark.parametrize("part", ["global_step", "optimizer_states", "loops", "state_dict"])
+def test_a_checkpoint_without_a_part_is_refused(run: TrainDetection, part: str) -> None:
+    last = checkpoints(run) / "last.ckpt"
+    content = read_checkpoint(last)
+    del content[part]
+    torch.save(content, last)
+    storage.sidecar(last).unlink()
+    with pytest.raises(InputError, match=f"last.ckpt: no checkpoint of a training: lacks {part}"):
+        train_detection(run)
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "adamw"}, {"freeze_stages": 2}, {"decay_all": True}])
+def test_no_flag_gives_an_optimizer_the_state_of_another(run: TrainDetection, change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"another {next(iter(change))} .*fits no other"):
+        train_detection(replace(run, **change))
+
+
+def test_a_line_of_skipped_pictures_that_was_cut_short_stops_nothing(run: TrainDetection) -> None:
+    (Path(str(run.out)) / "skipped.jsonl").write_text('{"epoch": 0, "error": "x"}\n{"epoch": 1, "er')
+    train_detection(run)
+
+
 def test_the_same_data_in_another_place_is_the_same_training(run: TrainDetection, tmp_path: Path) -> None:
     shutil.copytree(run.data, tmp_path / "moved")
     train_detection(replace(run, epochs=1, allow_config_change=False, data=str(tmp_path / "moved"), workers=1))
@@ -243,6 +266,22 @@ def test_a_loading_process_that_hangs_is_told_with_its_picture(
     monkeypatch.setattr(loading, "GRACE", 1)
     with pytest.raises(WorkerError, match=r"hangs.*timed out.*\.png \(process 0\) \[T20\]"):
         train_detection(quick(shapes(train=range(8), val=range(8, 10)), workers=1, worker_timeout=2.0))
+
+
+def test_one_that_hears_no_signal_does_not_keep_the_training_from_ending(
+    shapes: Callable[..., Path], quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(path: str, *_: Any) -> np.ndarray:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as in a lock of a library written in C
+        signal.pause()
+        raise AssertionError(path)
+
+    monkeypatch.setattr(dataset, "read_image", deaf)
+    with pytest.raises(WorkerError, match="T20"):
+        train_detection(quick(shapes(train=range(8), val=range(8, 10)), workers=1, worker_timeout=2.0))
+    for child in multiprocessing.active_children():
+        child.join(10)
+    assert not multiprocessing.active_children()
 
 
 def test_shared_memory_too_small_for_the_batches_is_refused(
