@@ -11,7 +11,10 @@ from shapes import write_split
 from densenets.config import TrainDetection
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# One thread, here and in every command that a test starts: bits are promised for a fixed number of them, and two busy
+# processes whose threads wait for each other take several times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture
