@@ -78,7 +78,7 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray) -> BoxReport:
     with np.errstate(invalid="ignore"):
         endless = ~np.isfinite(boxes).all(axis=1)
         negative = ~endless & (high < low).any(axis=1)
-        empty = ~endless & ~negative & (high == low).any(axis=1)
+        empty = ~endless & ~negative & ((high - low).prod(axis=1) == 0)  # also where the area of a tiny one vanishes
         sound = ~endless & ~negative & ~empty
         outside = sound & ((low >= limit) | (high <= 0)).any(axis=1)
         beyond = sound & ~outside & ((low < -slack) | (high > limit + slack)).any(axis=1)
@@ -117,7 +117,7 @@ def sift(
 
 def _zero(box: np.ndarray) -> str:
     sides = [name for name, low, high in (("width", box[0], box[2]), ("height", box[1], box[3])) if low == high]
-    return " and ".join(sides)
+    return " and ".join(sides) or "area"
 
 
 def limit_skips(skips: list[Skip], total: int, file: object, rules: ReadingRules, problems: Problems) -> None:

@@ -1,6 +1,7 @@
 """What reading left out or put right, in lines for the user and in a file."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from densenets.data.dataset import DetectionSplit
 from densenets.data.decode import reason
 from densenets.data.faults import Skip, count_reasons
 from densenets.errors import StorageError, printable
+from densenets.files import check_file
 
 
 def skip_report(splits: Sequence[DetectionSplit], listing: Path | None = None) -> list[str]:
@@ -41,6 +43,8 @@ def write_skips(path: Path, skips: Iterable[Skip]) -> None:
     lines = [json.dumps(skip._asdict()) for skip in skips]
     if not lines:
         return
+    if os.path.lexists(path):
+        check_file(path)
     try:
         known = set(path.read_text().splitlines()) if path.exists() else set()
         with path.open("a") as handle:

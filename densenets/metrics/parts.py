@@ -16,6 +16,7 @@ import numpy as np
 from densenets.errors import InputError, Problems, StorageError, printable
 from densenets.files import check_file
 from densenets.metrics.predictions import Columns, Predictions, joined, parse
+from densenets.metrics.soundness import LARGEST_ID
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class PartWriter:
     def __init__(self, path: Path, evaluation: dict[str, Any], go_on: bool) -> None:
         self.path = path
         try:
+            if not go_on:  # a link would be followed, a pipe waited for
+                path.unlink(missing_ok=True)
             whole = _whole_length(path) if go_on else 0
             self.handle: IO[bytes] = path.open("ab")
             self.handle.truncate(whole)
@@ -93,12 +96,14 @@ def read_parts(files: Sequence[Path]) -> Parts:
     problems = Problems()
     images: dict[int, Path] = {}
     columns: list[Columns] = []
-    evaluations: list[dict[str, Any]] = []
+    evaluations: list[Any] = []
     for path in files:
         for number, content in _contents(path, problems):
             place = f"{printable(path)}: line {number}: "
             if number == 1:
-                evaluations.append(content.get("evaluation", {}))
+                evaluations.append(content.get("evaluation"))
+                if not isinstance(evaluations[-1], dict):
+                    problems.add(f"{place}does not say what was judged by what [V08]")
                 continue
             found = _columns(content)
             if found is None:
@@ -147,6 +152,7 @@ def _columns(content: dict[str, Any]) -> Columns | None:
     )
     if (
         type(image) is not int
+        or abs(image) >= LARGEST_ID
         or not numbers
         or score.shape != (count,)
         or box.size != 4 * count

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -18,16 +18,18 @@ from densenets.config import EvalDetection, TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.module import DetectionDataModule
 from densenets.errors import InputError, Problems, printable
+from densenets.files import check_file
 from densenets.heads.ssd import SSD
 from densenets.metrics.coco_map import evaluate_columns, format_table
 from densenets.metrics.judge import NOTHING, CocoJudge
 from densenets.metrics.official import Judge, find_judge
 from densenets.metrics.parts import part_files, read_parts, remove_parts
-from densenets.metrics.predictions import Predictions, read_predictions, write_predictions
+from densenets.metrics.predictions import Predictions, check_columns, read_predictions, write_predictions
 from densenets.run.data import open_one, rules_of, tell_reading
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank, write_json
 from densenets.run.model import describe, load
 from densenets.run.pictures import write_sheet
+from densenets.run.workers import telling_of_the_dead
 from densenets.training.records import ProgressBar
 from densenets.training.signals import take_signals_from
 from densenets.training.task import DetectionTask
@@ -58,18 +60,18 @@ def _judge_file(settings: EvalDetection, official: Judge) -> Outcome:
     files = part_files(place) if place.is_dir() else [place] if place.suffix == ".jsonl" else []
     parts = read_parts(files) if files else None
     file = place / FILE if place.is_dir() else place
-    beside = (parts.evaluation or {}) if parts else _results_beside(file)
-    model = beside.get("model")
-    classes = model.get("classes") if isinstance(model, dict) else None
-    split, source = _open(settings, beside.get("data"), classes)
+    earlier = _earlier((parts.evaluation or {}) if parts else _results_beside(file))
+    _refuse_other_split(settings, earlier.data)
+    split, source = _open(settings, earlier.data, earlier.classes)
     if parts:
         log.info(
             "%d part files of an evaluation that did not end: %d images", len(files), len(parts.predictions.images)
         )
         judged, silent = parts.predictions, 0
         _refuse_unknown(judged.images, split, place)
+        check_columns(judged.found, judged.images.tolist(), split.category_ids.tolist(), f"{printable(place)}: ")
     else:
-        judged, silent = _read_file(file, split, beside.get("without_detections"), settings.partial)
+        judged, silent = _read_file(file, split, earlier.empty, settings.partial)
     metrics = evaluate_columns(
         split.ground_truth(),
         judged.found,
@@ -84,7 +86,7 @@ def _judge_file(settings: EvalDetection, official: Judge) -> Outcome:
     return report(metrics, judged, split, Path(settings.out) if settings.out else None, told)
 
 
-def _read_file(file: Path, split: DetectionSplit, empty: Any, partial: bool) -> tuple[Predictions, int]:
+def _read_file(file: Path, split: DetectionSplit, empty: list[int], partial: bool) -> tuple[Predictions, int]:
     """What a COCO file says of all images of the split, and of how many it says nothing.
 
     An image without a detection does not stand in such a file, nor does one that was never judged. `empty`: the former,
@@ -92,7 +94,7 @@ def _read_file(file: Path, split: DetectionSplit, empty: Any, partial: bool) -> 
     """
     images = split.image_ids.tolist()
     found = read_predictions(file, set(images), set(split.category_ids.tolist()))
-    told = {*found.image.tolist(), *(empty if isinstance(empty, list) else [])}
+    told = {*found.image.tolist(), *empty}
     silent = [image for image in images if image not in told]
     problems = Problems()
     for image in silent if not partial else []:
@@ -111,30 +113,58 @@ def _refuse_unknown(images: np.ndarray, split: DetectionSplit, place: Path) -> N
 
 
 def _results_beside(predictions: Path) -> dict[str, Any]:
-    """results.json beside a predictions file, where it is one of ours: the model's classes and the data.
-
-    Where a data set's own files give no category ids (VOC), they follow from the model's classes.
-    """
+    """results.json beside a predictions file of ours; nothing beside one of another name, which may be another's."""
     try:
-        content = json.loads((predictions.parent / "results.json").read_text())
-    except (OSError, ValueError):
+        check_file(file := predictions.parent / "results.json")
+        content = json.loads(file.read_text())
+    except (InputError, OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return content if predictions.name == FILE and isinstance(content, dict) else {}
 
 
-def _data_of_run(checkpoint: str) -> dict[str, Any] | None:
+class Earlier(NamedTuple):
+    """What an evaluation says of itself. classes: of its model; where a data set's own files give no category ids
+    (VOC), they follow from them. data: flags -> words. empty: images without detections."""
+
+    classes: list[str] | None
+    data: dict[str, str | None] | None
+    empty: list[int]
+
+
+def _earlier(content: dict[str, Any]) -> Earlier:
+    """From a file that anybody may have written: what is of another kind does not count."""
+    model, data, empty = (content.get(name) for name in ("model", "data", "without_detections"))
+    classes = model.get("classes") if isinstance(model, dict) else None
+    return Earlier(
+        classes if isinstance(classes, list) and {*map(type, classes)} == {str} else None,
+        data if isinstance(data, dict) and {*map(type, data.values())} <= {str, type(None)} else None,
+        empty if isinstance(empty, list) and {*map(type, empty)} == {int} else [],
+    )
+
+
+def _refuse_other_split(settings: EvalDetection, known: dict[str, str | None] | None) -> None:
+    """Images of two splits may have the same ids: predictions of the one would be judged by the other."""
+    if known is None or known.get("annotations") or settings.annotations:
+        return
+    if settings.data in (None, known.get("data")) and settings.split != known.get("split", settings.split):
+        raise InputError(
+            f"--split: {printable(settings.split)}: {printable(settings.predictions)} is of the split "
+            f"{printable(known['split'])}; --split {printable(known['split'])} judges it [V04]"
+        )
+
+
+def _data_of_run(checkpoint: str) -> dict[str, str | None] | None:
     """What the run of a checkpoint was judged on."""
     folder = find_checkpoint(checkpoint).parent.parent
-    data = _results_beside(folder / "predictions.json").get("data")
-    return data if isinstance(data, dict) else None
+    return _earlier(_results_beside(folder / FILE)).data
 
 
 def _open(
-    settings: EvalDetection, known: Any, classes: Sequence[str] | None
+    settings: EvalDetection, known: dict[str, str | None] | None, classes: Sequence[str] | None
 ) -> tuple[DetectionSplit, dict[str, str | None]]:
     """The split that the flags name, or for want of them the run's own data; and how to name it in a result."""
     asked = {"data": settings.data, "annotations": settings.annotations, "images": settings.images}
-    if not any(asked.values()) and isinstance(known, dict):
+    if not any(asked.values()) and known:
         asked = {name: known.get(name) for name in asked}
     source = {**asked, "data": None if asked["annotations"] else asked["data"] or "streets", "split": settings.split}
     places = (source["data"] or "", settings.split, asked["annotations"], asked["images"])
@@ -158,7 +188,7 @@ def _judge_checkpoint(settings: EvalDetection, official: Judge) -> Outcome:
     if rank() == 0:
         log.info(describe(description, model))
     out = Path(settings.out) if settings.out else None
-    evaluation = _evaluation(settings, model, description, data_source)
+    evaluation = _evaluation(settings, model, description, data_source, split)
     before = _judged_before(out, evaluation) if out else None
     judge = CocoJudge(
         split.ground_truth(), split.category_ids, out, evaluation, before, settings.max_detections, official
@@ -167,7 +197,8 @@ def _judge_checkpoint(settings: EvalDetection, official: Judge) -> Outcome:
     data = DetectionDataModule(None, split, description.canvas, "none", settings.batch_size, settings.workers, 0)
     data.leave_out = np.flatnonzero(np.isin(split.image_ids, (before or NOTHING).images)).tolist()
     started = time.monotonic()
-    metrics, judged = judge_with(trainer, task, judge, data)
+    with telling_of_the_dead(data):
+        metrics, judged = judge_with(trainer, task, judge, data)
     if not trainer.is_global_zero:
         return Outcome(metrics, "", [])
     source = {
@@ -205,14 +236,22 @@ def build_trainer(settings: EvalDetection) -> L.Trainer:
 
 
 def _evaluation(
-    settings: EvalDetection, model: SSD, description: ModelDescription, data: dict[str, str | None]
+    settings: EvalDetection,
+    model: SSD,
+    description: ModelDescription,
+    data: dict[str, str | None],
+    split: DetectionSplit,
 ) -> dict[str, Any]:
     """What is judged by what, to the bit: predictions of two evaluations that agree in it belong together."""
-    digest = hashlib.sha256()
+    digest, images = hashlib.sha256(), hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    for column in (split.category_ids, split.image_ids, split.sizes):
+        images.update(column.tobytes())
+    images.update("\0".join(split.files.tolist()).encode(errors="surrogateescape"))
     options = {name: getattr(model.options, name) for name in ("score_threshold", "nms_iou")}
     content = {"model": description.plain(), "weights": digest.hexdigest(), "data": data, **options}
+    content["images"] = images.hexdigest()
     told: dict[str, Any] = json.loads(json.dumps({**content, "batch_size": settings.batch_size}))
     return told
 

@@ -576,3 +576,14 @@ def test_a_large_file_is_read_fast_and_kept_small(tmp_path: Path, coco: Write) -
     arrays = [value for value in vars(split).values() if isinstance(value, np.ndarray)]
     assert len(arrays) == 11
     assert all(array.dtype != object for array in arrays)
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 1e-200, 1e-200), (0, 0, 1e-300, 1e-30)])
+def test_a_box_whose_area_vanishes_is_one_without_area(
+    numbers: tuple[float, ...], coco: Write, document: Document
+) -> None:
+    """The judge would refuse it, when a whole epoch is over."""
+    document["annotations"][0].update(bbox=list(numbers))
+    assert open_split(coco(document), "train").skipped == {"zero-area": 1}
+    with pytest.raises(InputError, match=r"has zero area \[D07\]$"):
+        open_split(coco(document), "train", rules=ReadingRules(strict=True))

@@ -164,3 +164,33 @@ def test_kill_9_takes_nothing_back(tmp_path: Path) -> None:
     assert images.tolist() == list(range(1, 38))
     assert np.array_equal(found.box[-50:], np.random.default_rng(37).random((50, 4)))
     assert json.loads(path.read_bytes().splitlines()[0]) == {"evaluation": {}}
+
+
+@pytest.mark.parametrize(
+    "head", ['{"evaluation": 5}', "[]", '{"image_id": 1, "category_id": [], "bbox": [], "score": []}']
+)
+def test_a_part_that_does_not_say_what_it_is_of_is_refused(tmp_path: Path, head: str) -> None:
+    """Else its first image would be lost without a word."""
+    part_file(tmp_path, 0).write_text(f"{head}\n")
+    with pytest.raises(InputError, match=r"line 1: does not say what was judged by what \[V08\]"):
+        read_parts(part_files(tmp_path))
+
+
+@pytest.mark.parametrize("number", [10**30, -(2**53)])
+def test_an_id_beyond_all_ids_is_one_line(tmp_path: Path, number: int) -> None:
+    image = {"image_id": number, "category_id": [], "bbox": [], "score": []}
+    part_file(tmp_path, 0).write_text(f'{{"evaluation": {{}}}}\n{json.dumps(image)}\n')
+    with pytest.raises(InputError, match=r"line 2: no image with its .* \[V08\]"):
+        read_parts(part_files(tmp_path))
+
+
+def test_a_new_part_takes_the_place_of_whatever_is_there(tmp_path: Path, found: Columns) -> None:
+    """A pipe would be waited for without end; a link would lead elsewhere."""
+    other = tmp_path / "other"
+    other.write_text("kept")
+    part_file(tmp_path, 0).symlink_to(other)
+    os.mkfifo(part_file(tmp_path, 1))
+    for rank in (0, 1):
+        write(part_file(tmp_path, rank), found, IMAGES[rank::2])
+    assert other.read_text() == "kept"
+    assert len(read_parts(part_files(tmp_path)).predictions.images) == len(IMAGES)

@@ -389,3 +389,14 @@ def test_a_hostile_set_through_the_tools(shapes, tmp_path, row: str) -> None:
     assert (done.returncode, done.stdout, len(errors)) == (2, b"", 1), done.stderr
     assert "Traceback" not in done.stderr.decode()
     assert errors[0].endswith("[D23]" if row == "surrogate" else "[D25]")
+
+
+def test_a_pipe_in_place_of_the_list_of_skips_is_not_waited_for(shapes, tmp_path, monkeypatch, capsys) -> None:
+    data = spoiled(shapes, box(9, 9, 9, 0))
+    monkeypatch.chdir(tmp_path)
+    write_predictions(Path("p.json"))
+    (tmp_path / "judged").mkdir()
+    os.mkfifo(tmp_path / "judged/skipped.jsonl")
+    words = ["eval-det", "--predictions", "p.json", "--data", str(data), "--split", "train", "--out", "judged"]
+    (line,) = told(capsys, *words, "--max-skip", "1")
+    assert line == "judged/skipped.jsonl: is a pipe, a socket or a device; a file is expected here"

@@ -434,3 +434,89 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 60  # MB
     assert len(part_files(tmp_path)[0].read_bytes().splitlines()) == 5001
+
+
+# What lies beside: written by anybody, of another evaluation, or of another split
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("data", value) for value in (5, {"data": 5}, {"data": ["x"]}, {"annotations": 3, "images": 4})],
+        *[("model", value) for value in (5, {"classes": [1, 2]}, {"classes": "abc"}, {"classes": [["a"]]})],
+        *[("without_detections", value) for value in (5, [[1]], [{}], ["104"])],
+    ],
+)
+def test_results_beside_that_are_none_do_not_count(
+    shapes: Any, judged: Any, tmp_path: Path, name: str, value: object
+) -> None:
+    data = shapes(val=range(3))
+    wanted = judged(data)
+    (tmp_path / "out/results.json").write_text(json.dumps({**wanted, name: value}))
+    settings = EvalDetection(predictions=str(tmp_path / "out"), data=str(data), partial=True)
+    assert [evaluate_detection(settings).results[each] for each in NUMBERS] == [wanted[each] for each in NUMBERS]
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_text("[" * 100_000), os.mkfifo])
+def test_nor_does_what_cannot_be_read(shapes: Any, judged: Any, tmp_path: Path, spoil: Any) -> None:
+    data = shapes(val=range(3))
+    wanted = judged(data)
+    (tmp_path / "out/results.json").unlink()
+    spoil(tmp_path / "out/results.json")
+    settings = EvalDetection(predictions=str(tmp_path / "out"), data=str(data), partial=True)
+    assert evaluate_detection(settings).results["AP"] == wanted["AP"]
+
+
+def test_results_of_another_file_tell_nothing_of_this_one(shapes: Any, judged: Any, tmp_path: Path) -> None:
+    """Its images without a line were never judged, whatever the other evaluation found in them."""
+    data = shapes(val=range(3))
+    results = judged(data)
+    every = results["without_detections"] + sorted({r["image_id"] for r in found(tmp_path / "out")})
+    (tmp_path / "out/results.json").write_text(json.dumps({**results, "without_detections": every}))
+    (tmp_path / "out/other.json").write_text("[]")
+    with pytest.raises(InputError, match=r"image 100: no prediction.* \[V06\]"):
+        evaluate_detection(EvalDetection(predictions=str(tmp_path / "out/other.json"), data=str(data)))
+
+
+def found(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "predictions.json").read_text())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_predictions_are_not_judged_by_another_split(shapes: Any, judged: Any, tmp_path: Path, named: bool) -> None:
+    """The images of two splits may have the same ids, as Roboflow's have: the numbers would be wrong without a word."""
+    data = shapes(val=range(3), test=range(3))
+    wanted = judged(data, split="test")
+    settings = EvalDetection(predictions=str(tmp_path / "out"), data=str(data) if named else None)
+    with pytest.raises(InputError, match=r"--split: val: .* is of the split test; --split test judges it \[V04\]"):
+        evaluate_detection(settings)
+    assert evaluate_detection(replace(settings, split="test")).results["AP"] == wanted["AP"]
+
+
+def test_an_evaluation_of_other_pictures_is_not_gone_on_with(
+    shapes: Any, judged: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The same path may hold another set by then, whose images have the ids of the first one's."""
+    data = shapes(val=range(3))
+    monkeypatch.setattr(
+        "densenets.run.evaluation.write_predictions", lambda *_: (_ for _ in ()).throw(InputError("ended"))
+    )
+    with pytest.raises(InputError, match="ended"):
+        judged(data)
+    monkeypatch.undo()
+    annotations = data / "annotations/instances_val.json"
+    document = json.loads(annotations.read_text())
+    first, last = document["images"][0], document["images"][-1]
+    first["file_name"], last["file_name"] = last["file_name"], first["file_name"]
+    annotations.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"left by an evaluation with another images; remove it"):
+        judged(data)
+
+
+def test_a_number_of_a_part_that_is_none_names_the_file(shapes: Any, tmp_path: Path) -> None:
+    data = shapes(val=range(2))
+    part = tmp_path / "predictions.part0.jsonl"
+    line = '{"image_id": 100, "category_id": [4], "bbox": [[1e999, 1, 2, 2]], "score": [0.5]}'
+    part.write_text(f'{{"evaluation": {{}}}}\n{line}\n')
+    with pytest.raises(InputError, match=r"^\S+part0\.jsonl: results\[0\] \(image 100\): bbox .* \[V03\]$"):
+        evaluate_detection(EvalDetection(predictions=str(part), data=str(data), partial=True))
