@@ -3,9 +3,11 @@
 import errno
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from densenets import __version__
@@ -64,7 +66,7 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         settings = parse(command.settings, argv, prog, command.default_config)
         outcome = getattr(import_module("densenets.run"), command.function)(settings)
     except DensenetsError as fault:
-        sys.stdout.write("" if fault.outcome is None else f"{fault.outcome}\n")
+        _tell(fault.outcome or "")
         return _fail(_message(fault), fault.exit_code)
     except OSError as fault:  # what the system refuses is told as it tells it
         if fault.filename is None:
@@ -76,7 +78,17 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         if isinstance(end.__context__, KeyboardInterrupt):
             return _fail("interrupted", 130)
         raise
-    sys.stdout.write(f"{outcome}\n" if str(outcome) else "")  # of several processes the first one tells
+    return _tell(outcome)  # of several processes the first one has words
+
+
+def _tell(outcome: object) -> int:
+    """The exit code: 4 where stdout is full or closed. What was written to files is there all the same."""
+    try:
+        sys.stdout.write(f"{outcome}\n" if str(outcome) else "")
+        sys.stdout.flush()
+    except OSError as fault:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - what Python flushes at its end would fail again
+        return _fail(f"stdout: cannot be written: {fault.strerror}", 4)
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from densenets.errors import printable
+from densenets.storage import write_durably
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -271,7 +272,7 @@ def sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]], path: str | Path, capt
     while len(data) > _BYTES and panel > 100:
         panel = int(panel * min(0.95, 0.98 * math.sqrt(_BYTES / len(data))))
         data = _encoded(_page(pairs, captions, panel), path.suffix)
-    path.write_bytes(data)
+    write_durably(path, lambda handle: handle.write(data))
 
 
 def _encoded(page: "Image", suffix: str) -> bytes:

@@ -7,9 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densenets.errors import StorageError, printable
+from densenets.errors import printable
 from densenets.run.check_samples import Sample, choose_samples
 from densenets.run.check_style import SCRIPT, STYLE
+from densenets.storage import write_durably
 
 if TYPE_CHECKING:
     from densenets.run.checking import Checked
@@ -30,10 +31,7 @@ def write_page(path: Path, report: dict[str, Any], splits: "Sequence[Checked]") 
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
         f"<style>{STYLE}</style>\n<main>\n{''.join(parts)}</main>\n<script>{SCRIPT}</script>\n</html>\n"
     )
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as fault:
-        raise StorageError(f"{printable(path)}: cannot be written: {fault.strerror or fault}") from fault
+    write_durably(path, lambda handle: handle.write(page.encode()))
 
 
 def _text(value: object) -> str:

@@ -26,6 +26,7 @@ from densenets.run.check_page import write_page
 from densenets.run.data import streets_folder
 from densenets.run.folder import Outcome, make_folder, write_json
 from densenets.run.recall import default_box_recall
+from densenets.storage import write_durably
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _sources(settings: CheckData) -> tuple[Path, list[Source]]:
         return images, [Source(name, partial(read_raw_coco, file, images, name), partial(load_coco, file, images))]
     root = streets_folder() if settings.data == "streets" else Path(settings.data or "")
     known = list_splits(root)
-    names = settings.splits or known
+    names = sorted(dict.fromkeys(settings.splits), key=lambda name: not is_training(name)) or known
     return root, [Source(name, partial(read_raw, root, name), partial(open_split, root, name)) for name in names]
 
 
@@ -118,7 +119,10 @@ def _check_annotations(sources: list[Source], settings: CheckData) -> list[Check
         sound = judge(raw, settings, findings) if raw.pictures or not findings.found else Sound()
         try:
             read = source.load(classes, replace(_rules(settings), strict=False))
-            classes = read.classes if is_training(source.name) else classes
+            if is_training(source.name):
+                classes = read.classes
+                if read.crowd.all():  # as a training says
+                    findings.error("D36", (str(raw.source), ""), "no object to learn from")
         except InputError as fault:
             findings.refused(str(fault), unless_known=True)
         splits.append(Checked(raw, sound, findings))
@@ -186,9 +190,9 @@ def _mended(split: Checked, settings: CheckData) -> Split:
 
 def _write_manifest(path: Path, text: bytes) -> None:
     try:
-        path.write_bytes(text)
-    except OSError as fault:
-        raise StorageError(f"--write-manifest: {printable(path)}: cannot be written: {fault.strerror}") from fault
+        write_durably(path, lambda handle: handle.write(text))
+    except StorageError as fault:
+        raise StorageError(f"--write-manifest: {fault}") from fault
 
 
 # Telling

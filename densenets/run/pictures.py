@@ -1,19 +1,24 @@
 """The sheet of validation images: truth and prediction side by side."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from densenets import draw
 from densenets.data.dataset import DetectionSplit
+from densenets.errors import InputError
 from densenets.metrics.predictions import Columns
 
+log = logging.getLogger(__name__)
+EMPTY = np.zeros((8, 8, 3), dtype=np.uint8)  # stands for a picture that cannot be read
 IMAGES = 8
 THRESHOLD = 0.3
 
 
 def write_sheet(split: DetectionSplit, found: Columns, path: Path) -> None:
-    """A spread of the split's images, those with the most objects in each part of it."""
+    """A spread of the split's images, those with the most objects in each part of it. One that cannot be read costs no
+    results: its place stays empty."""
     rows = _spread(np.diff(split.first))
     pairs = [_pair(split, row, found) for row in rows]
     draw.sheet(pairs, path, [Path(str(split.files[row])).name for row in rows])
@@ -26,7 +31,11 @@ def _spread(counts: np.ndarray) -> list[int]:
 
 
 def _pair(split: DetectionSplit, row: int, found: Columns) -> tuple[np.ndarray, np.ndarray]:
-    image = split.picture(row)
+    try:
+        image = split.picture(row)
+    except InputError as fault:
+        log.warning("warning: missing in the sheet of pictures: %s", fault)
+        return EMPTY, EMPTY
     boxes, labels, crowd = split.target(row)
     truth = draw.draw_boxes(image, boxes[~crowd], labels[~crowd], None, split.classes, ignore=boxes[crowd])
     here = found.take((found.image == split.image_ids[row]) & (found.score >= THRESHOLD))

@@ -33,5 +33,5 @@ def telling_of_the_dead(data: DetectionDataModule) -> Iterator[None]:
         if distributed() and PEERS.search(str(fault)):
             words = line.partition("]")[2] or line  # in front stands a place in the library's source
             told = printable(words.partition(".")[0].strip())
-            raise WorkerError(f"another process of this training is gone: {told} [T23]") from fault
+            raise WorkerError(f"another process is gone: {told} [T23]") from fault
         raise

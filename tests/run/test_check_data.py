@@ -548,3 +548,39 @@ def test_the_tool_in_a_process_of_its_own(clean, tmp_path) -> None:
     assert done.stderr.splitlines()[-1].endswith("the picture is missing [D23]")
     assert "Traceback" not in done.stderr
     assert (tmp_path / "check-shapes" / "check.html").is_file()
+
+
+def test_a_training_split_without_objects_is_refused_as_a_training_refuses_it(clean: Path) -> None:
+    changed(clean, lambda document, _: document["annotations"].clear())
+    code, report = check(clean)
+    assert code == 2
+    assert [(row["code"], row["what"]) for row in report["problems"] if row["level"] == "error"] == [
+        ("D36", "no object to learn from")
+    ]
+    changed(clean, lambda document, _: None)
+    assert check(clean, "--splits", "val")[0] == 0  # which needs none
+
+
+def test_splits_in_any_order_are_compared_with_the_training_s_classes(clean: Path) -> None:
+    def strange(document: Document) -> None:
+        document["categories"].append({"id": 99, "name": "zebra"})
+        document["annotations"][0]["category_id"] = 99
+
+    document = json.loads(annotations(clean, "val").read_text())
+    strange(document)
+    annotations(clean, "val").write_text(json.dumps(document))
+    for splits in (["train", "val"], ["val", "train"], ["val", "val", "train"]):
+        code, report = check(clean, "--splits", *splits)
+        assert code == 2, splits
+        assert list(report["splits"]) == ["train", "val"]
+        assert "D22" in {row["code"] for row in report["problems"]}
+
+
+def test_a_link_in_place_of_the_page_is_replaced(clean: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page/check.html").symlink_to(other)
+    words = ["check-data", "--data", str(clean), "--out", str(tmp_path / "page"), "--size", "96", "--workers", "0"]
+    assert main(words) == 0
+    assert other.read_text() == "kept"

@@ -520,3 +520,55 @@ def test_a_number_of_a_part_that_is_none_names_the_file(shapes: Any, tmp_path: P
     part.write_text(f'{{"evaluation": {{}}}}\n{line}\n')
     with pytest.raises(InputError, match=r"^\S+part0\.jsonl: results\[0\] \(image 100\): bbox .* \[V03\]$"):
         evaluate_detection(EvalDetection(predictions=str(part), data=str(data), partial=True))
+
+
+def test_a_broken_picture_costs_no_results_of_predictions(
+    shapes: Any, judged: Any, tmp_path: Path, caplog: Any
+) -> None:
+    """They need none; only the sheet lacks it."""
+    data = shapes(val=range(3))
+    wanted = judged(data)
+    (data / "val/1.png").write_bytes(b"broken")
+    out = tmp_path / "again"
+    evaluate_detection(EvalDetection(predictions=str(tmp_path / "out"), data=str(data), out=str(out)))
+    assert numbers(read(out)) == numbers(wanted)
+    assert (out / "validation.png").is_file()
+    assert "missing in the sheet of pictures" in caplog.text
+    assert "1.png" in caplog.text
+
+
+def test_what_stands_in_the_place_of_the_sheet_is_replaced_or_told(
+    shapes: Any, checkpoint: Path, tmp_path: Path, capsys: Any
+) -> None:
+    data, other = shapes(val=range(2)), tmp_path / "other.png"
+    other.write_text("kept")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/validation.png").symlink_to(other)
+    assert main(["eval-det", *words(checkpoint, data, tmp_path / "link")]) == 0
+    assert other.read_text() == "kept"
+    (tmp_path / "folder/validation.png").mkdir(parents=True)
+    assert main(["eval-det", *words(checkpoint, data, tmp_path / "folder")]) == 4
+    assert "validation.png: cannot be written: Is a directory" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_stdout_is_one_line(shapes: Any, judged: Any, tmp_path: Path) -> None:
+    data = shapes(val=range(2))
+    judged(data)
+    command = [sys.executable, str(ROOT / "tools/eval_det.py"), "--predictions", str(tmp_path / "out")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*command, "--data", str(data)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "densenets: error: stdout: cannot be written: No space left on device"
+
+
+def test_a_picture_that_ends_one_process_ends_the_others_in_words(
+    shapes: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    data = shapes(val=range(6))
+    (data / "val/1.png").write_bytes(b"broken")
+    done = tool(*words(checkpoint, data, tmp_path / "out", "--devices", "2"))
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "1.png: not a picture" in done.stderr

@@ -14,6 +14,7 @@ from densenets.data.checks.findings import Findings
 from densenets.data.checks.masks import mask_fault
 from densenets.data.checks.source import NO_OBJECT, Item, RawSplit
 from densenets.data.coco import LARGEST_AREA, MISTAKEN
+from densenets.data.decode import climbs
 from densenets.data.document import LARGEST_ID, floats
 from densenets.data.faults import BoxReport, check_boxes, show
 
@@ -143,7 +144,7 @@ def _picture_fault(
     name = item.get("file_name")
     if type(name) is not str:
         return "D37", f"file_name is {show(name)}; it must be a text"
-    if "\0" in name or name.startswith("/") or ".." in name.split("/") or not name.strip("./"):
+    if climbs(name):
         return "D24", "its file_name does not name a file inside the images folder"
     return _file_fault(name, path, base, rules)
 
