@@ -6,7 +6,15 @@ import warnings
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for its newest version
 # Lightning's advice about loaders, logging intervals, devices and other products; the settings are chosen knowingly.
-for words in ("many workers", "logging interval", "exists and is not empty", "in eval mode at the start", "LeafSpec"):
+IGNORED = (
+    "many workers",
+    "logging interval",
+    "exists and is not empty",
+    "in eval mode at the start",
+    "LeafSpec",
+    "dataloader is[ \\n]*not resumable",  # it is: its place is read from the training's own counters
+)
+for words in IGNORED:
     warnings.filterwarnings("ignore", message=f".*{words}.*")
 
 from densenets.run.checking import check_data  # noqa: E402

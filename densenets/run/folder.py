@@ -1,6 +1,7 @@
 """The run folder: its name, its files, and where each result came from."""
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -21,6 +22,11 @@ from densenets.config import TrainDetection
 from densenets.errors import InputError, printable
 from densenets.files import check_file, file_name
 from densenets.storage import write_durably
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CHOSEN = "DENSENETS_RUN_FOLDER"
 LIBRARIES = ("torch", "torchvision", "lightning", "albumentations", "pycocotools", "pillow", "numpy")
@@ -80,6 +86,28 @@ def _free(folder: Path) -> Path:
     while free.exists():
         free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return free
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds a run folder against other trainings: they would replace each other's checkpoints. Raises InputError.
+
+    The lock is a process' own: it ends with it, however that ends, and no loading process inherits it.
+    """
+    if fcntl is None or rank() > 0:
+        yield
+        return
+    with (folder / ".lock").open("a") as handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            if fault.errno in (errno.EACCES, errno.EAGAIN):
+                raise InputError(f"{printable(folder)}: another process is training here") from fault
+            # a file system without locks: nobody can be kept out
+        try:
+            yield
+        finally:
+            Path(handle.name).unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -19,7 +19,16 @@ from densenets.heads.ssd import SSD
 from densenets.metrics.judge import CocoJudge
 from densenets.run.data import open_training, tell_reading
 from densenets.run.evaluation import judge_with, report
-from densenets.run.folder import Outcome, find_checkpoint, new_folder, open_run_folder, provenance, rank, write_config
+from densenets.run.folder import (
+    Outcome,
+    find_checkpoint,
+    new_folder,
+    only_one,
+    open_run_folder,
+    provenance,
+    rank,
+    write_config,
+)
 from densenets.run.model import describe, judged_state
 from densenets.run.resume import check_same_training, checkpoint_to_resume, origin, steps_done
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
@@ -47,7 +56,7 @@ def train_detection(settings: TrainDetection) -> Outcome:
         log.info(describe(description, model))
         log.info("%d images to train on, %d to choose by, classes: %s", len(train), len(val), _names(train))
     folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
-    with new_folder(folder / "checkpoints"):
+    with new_folder(folder / "checkpoints"), only_one(folder):
         return _train(settings, model, description, train, val, folder, checkpoint)
 
 
@@ -77,6 +86,8 @@ def _train(
     task = DetectionTask(model, settings, judge, description.plain(), steps, stop, now)
     _check_batch(model, data, trainer.world_size)
     if trainer.is_global_zero:
+        if checkpoint is not None:
+            log.info("going on from %s, step %d", checkpoint, steps_done(checkpoint))
         write_config(folder, settings)
         tell_reading([train, val], folder)
         remove_stale(folder)

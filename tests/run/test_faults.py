@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +170,21 @@ def test_auto_starts_and_goes_on_with_one_command_line(shapes: Callable[..., Pat
     assert train_detection(settings).results["AP"] == first["AP"]
     with pytest.raises(InputError, match="--resume auto: needs --out"):
         train_detection(replace(settings, out=None))
+
+
+def test_a_second_training_in_the_same_folder_is_refused(run: TrainDetection) -> None:
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True)"
+    )
+    command = [sys.executable, "-c", f"{code}; time.sleep(100)", str(Path(str(run.out)) / ".lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another process is training here"):
+            train_detection(run)
+        other.kill()
+    assert "AP" in train_detection(run).results
+    assert not (Path(str(run.out)) / ".lock").exists()
 
 
 # Storage

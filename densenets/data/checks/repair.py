@@ -66,7 +66,9 @@ def _refuse_hopeless(split: Split) -> None:
     source = str(split.raw.source)
     for finding in split.findings.found:
         whole_file = finding.code in HOPELESS and finding.file == source and not finding.item
-        if finding.level == "error" and (whole_file or finding.item.startswith("categories[")):
+        # Which picture an annotation means, where two have its image's id, no rule can tell.
+        unclear = finding.item.startswith("categories[") or (finding.code == "D19" and split.raw.layout == "coco")
+        if finding.level == "error" and (whole_file or unclear):
             raise InputError(f"{finding.line}: what was meant cannot be told; mend this by hand")
     if not split.sound.classes or all(picture.fault for picture in split.pictures):
         what = "pictures" if split.sound.classes else "categories"
