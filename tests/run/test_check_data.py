@@ -184,7 +184,13 @@ ZOO: dict[str, tuple[str, Change, bool]] = {
     "twin": ("duplicate", lambda _, folder: shutil.copy(folder / "0.png", folder / "1.png") and None, False),
     "leak": ("leak", lambda _, folder: shutil.copy(folder.parent / "val/6.png", folder / "1.png") and None, False),
 }
-UNCLEAR = ("corners", "category name twice", "category id twice", "name of no text")  # a person has to say
+UNCLEAR = (
+    "image id twice",
+    "corners",
+    "category name twice",
+    "category id twice",
+    "name of no text",
+)  # a person has to say
 UNCLEAR += ("no images", "no categories", "no list")
 
 
