@@ -29,7 +29,7 @@ from densenets.run.data import open_one, rules_of, tell_reading
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank, write_json
 from densenets.run.model import describe, load
 from densenets.run.pictures import write_sheet
-from densenets.run.workers import telling_of_the_dead
+from densenets.run.workers import HeedTheOthers, telling_of_the_dead
 from densenets.training.records import ProgressBar
 from densenets.training.signals import take_signals_from
 from densenets.training.task import DetectionTask
@@ -197,7 +197,7 @@ def _judge_checkpoint(settings: EvalDetection, official: Judge) -> Outcome:
     data = DetectionDataModule(None, split, description.canvas, "none", settings.batch_size, settings.workers, 0)
     data.leave_out = np.flatnonzero(np.isin(split.image_ids, (before or NOTHING).images)).tolist()
     started = time.monotonic()
-    with telling_of_the_dead(data):
+    with telling_of_the_dead(data, trainer):
         metrics, judged = judge_with(trainer, task, judge, data)
     if not trainer.is_global_zero:
         return Outcome(metrics, "", [])
@@ -226,7 +226,7 @@ def build_trainer(settings: EvalDetection) -> L.Trainer:
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            callbacks=[ProgressBar()],
+            callbacks=[ProgressBar(), HeedTheOthers()],
         )
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as fault:
         reason = str(fault).strip().splitlines()[0]

@@ -1,8 +1,6 @@
 """Lightning's trainer as a recipe asks for it."""
 
 import contextlib
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +12,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from densenets.config import TrainDetection
 from densenets.errors import DensenetsError, InputError, Stopped, printable
 from densenets.run.slurm import requeue, without_requeue
+from densenets.run.workers import HeedTheOthers
 from densenets.training.durable import DurableCheckpointIO
 from densenets.training.recipe import EMA, SameStatistics
 from densenets.training.records import ProgressBar
 from densenets.training.saving import Best, Saving
 from densenets.training.signals import take_signals_from
-
-PATIENCE = 15.0  # seconds
 
 
 def refuse_bad_trainer(settings: TrainDetection) -> None:
@@ -45,7 +42,7 @@ def refuse_bad_trainer(settings: TrainDetection) -> None:
 def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callback], steps: int) -> L.Trainer:
     """Lightning's trainer for a recipe, with everything it writes inside the run folder; steps: done already."""
     callbacks: list[Callback] = [SameStatistics(), *([EMA(settings.ema)] if settings.ema else []), *watching]
-    callbacks += [ProgressBar(), Best(folder / "checkpoints")]
+    callbacks += [ProgressBar(), HeedTheOthers(), Best(folder / "checkpoints")]
     trainer = L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -78,19 +75,6 @@ def stoppable(saving: Saving, trainer: L.Trainer) -> Iterator[None]:
     except DensenetsError as fault:
         if isinstance(fault, Stopped) and fault.again and trainer.is_global_zero:
             requeue()
-        if not trainer.is_global_zero:
-            _let_the_first_go(trainer)
         raise
     finally:
         saving.stop.leave()
-
-
-def _let_the_first_go(trainer: L.Trainer) -> None:
-    """Lightning kills the process that started the others as soon as one of them ends with a code other than 0: what
-    ends all of them with the same code has to end that one first."""
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if environment is None or environment.creates_processes_externally:
-        return
-    first, end = os.getppid(), time.monotonic() + PATIENCE
-    while os.getppid() == first and time.monotonic() < end:
-        time.sleep(0.05)

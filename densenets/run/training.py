@@ -92,7 +92,7 @@ def _train(
         tell_reading([train, val], folder)
         remove_stale(folder)
         remove_stale(folder / "checkpoints")
-    with telling_of_the_dead(data), stoppable(saving, trainer):
+    with stoppable(saving, trainer), telling_of_the_dead(data, trainer):
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         saving.stop_if_asked(trainer, task)
         if trainer.is_global_zero:

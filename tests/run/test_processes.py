@@ -160,6 +160,18 @@ sys.exit(main(["train-det", *sys.argv[1:]]))
     assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 2
 
 
+def test_a_picture_that_one_process_cannot_read_ends_all_with_2(start: Start, tmp_path: Path) -> None:
+    one = start("out", "--max-skip=0")
+    pictures = tmp_path / "shapes/train"
+    for picture in sorted(pictures.glob("*.png"))[5:6]:
+        picture.write_bytes(b"broken")
+    out, err = one.communicate(timeout=WITHIN)
+    assert one.returncode == 2, err
+    assert "5.png: not a picture" in err
+    assert "Traceback" not in err
+    assert "Forcefully" not in err
+
+
 def test_slurm_queues_the_job_again(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGUSR1 under SLURM: saved, queued again; the same command then goes on. A script stands for scontrol."""
     scontrol = tmp_path / "scontrol"
