@@ -2,14 +2,16 @@
 
 Letters: N images, C classes (background is none), M boxes of one image, K detections of one image, A default boxes,
 H and W pixels. Boxes are x0 y0 x1 y1. Two units of length exist: pixels of the file, and pixels of the canvas (the
-fixed (H, W) a model sees). They change into each other at two doors only: the data pipeline, and `ImageInfo.to_file`,
-which the metric and `predict` use. Images are RGB in [0, 1]; each backbone normalises them itself.
+(H, W) a model sees: fixed for a detector, any for a segmenter). They change into each other at two doors only: the data
+pipeline, and `ImageInfo`, which the metric and `predict` use. Images are RGB in [0, 1]; each backbone normalises them
+itself.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class FeatureSpec(NamedTuple):
@@ -34,6 +36,24 @@ class Boxes(NamedTuple):
     ignore: Tensor | None = None
 
 
+IGNORED = 255  # in a mask: of no class, counts nowhere
+
+
+class Mask(NamedTuple):
+    """The class of each pixel of one image.
+
+    ids: (H, W) uint8 in 0..C-1, or IGNORED. Canvas px in training; file px in validation, where it is compared.
+    instances: (H, W) int32, of validation alone: which pixels are one object (equal numbers above 0, each within one
+    class), 0 where the data set counts none; None where it has no such map.
+    """
+
+    ids: Tensor
+    instances: Tensor | None = None
+
+
+Target = TypeVar("Target", Boxes, Mask)
+
+
 class ImageInfo(NamedTuple):
     """Where an image came from. height and width are file px; canvas px = file px * scale, with scale = (x, y)."""
 
@@ -49,8 +69,16 @@ class ImageInfo(NamedTuple):
         limit = torch.tensor([self.width, self.height, self.width, self.height], dtype=torch.float64)
         return (boxes.detach().cpu().double() / factor).clamp(min=0).minimum(limit)
 
+    def logits_to_file(self, logits: Tensor) -> Tensor:
+        """(C, H, W) logits of the canvas at the file's height and width, by bilinear interpolation."""
+        size = (self.height, self.width)
+        if logits.shape[-2:] == size:
+            return logits
+        resized: Tensor = functional.interpolate(logits[None].float(), size=size, mode="bilinear", align_corners=False)
+        return resized[0]
 
-class Batch(NamedTuple):
+
+class Batch(NamedTuple, Generic[Target]):
     """images: (N, 3, H, W), uint8 as loaded or float in [0, 1] as a model takes them; targets and infos: N each.
 
     skipped: one line for each picture that could not be read and was replaced by another. In validation there may be
@@ -58,7 +86,7 @@ class Batch(NamedTuple):
     """
 
     images: Tensor
-    targets: list[Boxes]
+    targets: list[Target]
     infos: list[ImageInfo]
     skipped: tuple[str, ...] = ()
 
@@ -90,4 +118,22 @@ class Detector(Protocol):
 
     def forward(self, images: Tensor) -> Detections:
         """The prediction at fixed shapes; torch.export-clean."""
+        ...
+
+
+class Segmenter(Protocol):
+    """A segmentation model, for images of any size. None of its jobs looks at `self.training` to choose its result."""
+
+    num_classes: int
+
+    def losses(self, images: Tensor, targets: list[Mask]) -> dict[str, Tensor]:
+        """Scalars whose sum is to be minimised; 0 where no pixel counts."""
+        ...
+
+    def raw(self, images: Tensor) -> Tensor:
+        """(N, C, h, w) logits as the head computes them, before they are brought to the input's size."""
+        ...
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) logits at the input's size; torch.export-clean."""
         ...
