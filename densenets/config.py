@@ -98,33 +98,28 @@ class SSDOptions:
 
 
 @dataclass
-class TrainDetection(ReadingRules):
-    """Train a detector and judge it by COCO's 12 numbers.
+class SegmentationOptions:
+    """What the segmentation heads can be told."""
+
+
+@dataclass(kw_only=True)
+class Training(ReadingRules):
+    """What every training can be told, whatever the task.
 
     Args:
         backbone: the net that sees: v1, v2, v3-large or v3-small.
-        head: the part that says what is where: ssd or ssdlite.
         width: the backbone's width multiplier.
-        size: side of the square canvas in px, or its height and width.
-        data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program, which come
-            with settings of their own (the configuration "streets").
-        train_annotations: COCO JSON to train on, in place of --data.
-        train_images: folder of its pictures.
-        val_annotations: COCO JSON to validate on, in place of --data.
-        val_images: folder of its pictures.
         train_split: name of the split to train on.
         val_split: name of the split to choose the best checkpoint by.
         weights: state_dict file the backbone starts from (torchvision's, timm's or our names).
         padding: rule the weights were trained with: torch's symmetric padding or TensorFlow's SAME.
         normalize: scaling the weights were trained with: ImageNet's mean and deviation, or [-1, 1].
-        reduced_tail: halve the last stage of V3 (the dagger of V3 Table 6).
-        scale_last: let V2's last layer shrink below width 1, as detection does; ImageNet weights keep 1280.
         freeze_stages: keep every layer up to stride 2^n as it is; 0 freezes nothing.
         freeze_norm: keep the backbone's BatchNorm statistics as they are.
-        augment: recipe of augmentation.
         epochs: passes over the training split.
         batch_size: images a step and a process.
         lr: learning rate at the end of the warm-up.
+        head_lr: factor of the learning rate for all layers but the backbone's.
         optimizer: the rule that changes the weights.
         momentum: of SGD and RMSprop.
         weight_decay: pull of the weights towards 0.
@@ -152,31 +147,21 @@ class TrainDetection(ReadingRules):
         save_every: steps from one checkpoint to the next; 0: only before validation and after each epoch.
         on_save_error: what to do where a checkpoint cannot be written: end, or go on with the one before.
         worker_timeout: seconds to wait for a loading process before it counts as hanging; 0: for ever.
-        ssd: settings of SSD and SSDLite.
     """
 
     backbone: str = "v2"
-    head: str = "ssdlite"
     width: float = 1.0
-    size: int | list[int] = 320
-    data: str = "streets"
-    train_annotations: str | None = None
-    train_images: str | None = None
-    val_annotations: str | None = None
-    val_images: str | None = None
     train_split: str = "train"
     val_split: str = "val"
     weights: str | None = None
     padding: Literal["torch", "tf"] = "torch"
     normalize: Literal["imagenet", "half"] = "imagenet"
-    reduced_tail: bool = False
-    scale_last: bool = True
     freeze_stages: int = 0
     freeze_norm: bool = False
-    augment: Augment = "ssdlite"
     epochs: int = 40
     batch_size: int = 16
     lr: float = 0.02
+    head_lr: float = 1.0
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     momentum: float = 0.9
     weight_decay: float = 4e-5
@@ -204,13 +189,12 @@ class TrainDetection(ReadingRules):
     save_every: int = 0
     on_save_error: Literal["stop", "warn"] = "stop"
     worker_timeout: float = 300.0
-    ssd: SSDOptions = field(default_factory=SSDOptions)
 
     def __post_init__(self) -> None:
         self.check_rules()
         for name in ("epochs", "batch_size", "accumulate", "validate_every", "num_nodes"):
             expect(name, getattr(self, name), 1)
-        for name in ("lr", "weight_decay", "momentum", "clip", "warmup", "gamma", "power"):
+        for name in ("lr", "head_lr", "weight_decay", "momentum", "clip", "warmup", "gamma", "power"):
             expect(name, getattr(self, name), 0)
         expect("ema", self.ema, 0, 0.999999)
         expect("freeze_stages", self.freeze_stages, 0, 5)
@@ -220,59 +204,178 @@ class TrainDetection(ReadingRules):
         expect("worker_timeout", self.worker_timeout, 0)
 
 
-@dataclass
-class EvalDetection(ReadingRules):
-    """Judge a trained detector, or a predictions file, by COCO's 12 numbers.
+@dataclass(kw_only=True)
+class TrainDetection(Training):
+    """Train a detector and judge it by COCO's 12 numbers.
+
+    Args:
+        head: the part that says what is where: ssd or ssdlite.
+        size: side of the square canvas in px, or its height and width.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program, which come
+            with settings of their own (the configuration "streets").
+        train_annotations: COCO JSON to train on, in place of --data.
+        train_images: folder of its pictures.
+        val_annotations: COCO JSON to validate on, in place of --data.
+        val_images: folder of its pictures.
+        reduced_tail: halve the last stage of V3 (the dagger of V3 Table 6).
+        scale_last: let V2's last layer shrink below width 1, as detection does; ImageNet weights keep 1280.
+        augment: recipe of augmentation.
+        ssd: settings of SSD and SSDLite.
+    """
+
+    head: str = "ssdlite"
+    size: int | list[int] = 320
+    data: str = "streets"
+    train_annotations: str | None = None
+    train_images: str | None = None
+    val_annotations: str | None = None
+    val_images: str | None = None
+    reduced_tail: bool = False
+    scale_last: bool = True
+    augment: Augment = "ssdlite"
+    ssd: SSDOptions = field(default_factory=SSDOptions)
+
+
+@dataclass(kw_only=True)
+class TrainSegmentation(Training):
+    """Train a segmenter and judge it by mean IoU.
+
+    Args:
+        head: the part that says what is where: raspp, lraspp, lraspp-torchvision or deeplabv3.
+        size: side of the square crop in px, or its height and width.
+        data: folder of a data set (Cityscapes, Pascal VOC, or pictures with masks of ids), or "streets": scenes drawn
+            by this program, which come with settings of their own (the configuration "streets").
+        reduced_tail: halve the last stage of V2 or V3 (RF2 of V3 Table 7).
+        augment: recipe of augmentation.
+        scale_range: smallest and largest factor of the random scale.
+        eval_size: height and width in px that validation brings its pictures to; their own where not given.
+        seg: settings of the segmentation heads.
+    """
+
+    head: str = "lraspp"
+    size: int | list[int] = 769
+    data: str = "streets"
+    reduced_tail: bool = False
+    augment: Literal["none", "flip", "seg"] = "seg"
+    scale_range: list[float] = field(default_factory=lambda: [0.5, 2.0])
+    eval_size: int | list[int] | None = None
+    lr: float = 0.007
+    schedule: Literal["cosine", "step", "poly", "constant"] = "poly"
+    seg: SegmentationOptions = field(default_factory=SegmentationOptions)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.scale_range) != 2 or not 0.01 <= self.scale_range[0] <= self.scale_range[1] <= 100:
+            raise InputError(f"--scale-range: {self.scale_range}: expected two factors from 0.01 to 100, rising")
+
+
+@dataclass(kw_only=True)
+class Evaluation(ReadingRules):
+    """What every judging can be told, whatever the task.
 
     Args:
         checkpoint: run folder (its best checkpoint) or checkpoint file.
-        predictions: predictions.json to judge in place of a checkpoint, or the folder of an evaluation.
-        partial: judge predictions although they lack images.
-        data: folder of a data set (COCO or Pascal VOC layout), or "streets"; the run's own where not given.
-        annotations: COCO JSON to judge on, in place of --data.
-        images: folder of its pictures.
         split: name of the split.
-        out: folder for results.json, predictions.json and the sheet of pictures; made where missing.
-        batch_size: images a step and a process.
         workers: processes that load pictures; -1: one a core, at most 8.
         devices: Lightning's word for how many devices; the numbers do not depend on it.
         num_nodes: machines taking part.
         strategy: Lightning's word for how processes share the work.
         accelerator: kind of device.
+    """
+
+    checkpoint: str | None = None
+    split: str = "val"
+    workers: int = -1
+    devices: str = "1"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        self.check_rules()
+        expect("num_nodes", self.num_nodes, 1)
+        expect("workers", self.workers, -1, 1024)
+
+
+@dataclass(kw_only=True)
+class EvalDetection(Evaluation):
+    """Judge a trained detector, or a predictions file, by COCO's 12 numbers.
+
+    Args:
+        predictions: predictions.json to judge in place of a checkpoint, or the folder of an evaluation.
+        partial: judge predictions although they lack images.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets"; the run's own where not given.
+        annotations: COCO JSON to judge on, in place of --data.
+        images: folder of its pictures.
+        out: folder for results.json, predictions.json and the sheet of pictures; made where missing.
+        batch_size: images a step and a process.
         judge: the program that computes the numbers; "faster" (faster-coco-eval, an extra) gives the same ones.
         max_detections: how many of an image and a class count; 100 in COCO's own numbers.
         score_threshold: scores at or below it are no detection; the checkpoint's own where not given.
         nms_iou: overlap at which the lesser of two detections of a class is dropped; likewise.
     """
 
-    checkpoint: str | None = None
     predictions: str | None = None
     partial: bool = False
     data: str | None = None
     annotations: str | None = None
     images: str | None = None
-    split: str = "val"
     out: str | None = None
     batch_size: int = 16
-    workers: int = -1
-    devices: str = "1"
-    num_nodes: int = 1
-    strategy: str = "auto"
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     judge: Literal["pycocotools", "faster"] = "pycocotools"
     max_detections: int = 100
     score_threshold: float | None = None
     nms_iou: float | None = None
 
     def __post_init__(self) -> None:
-        self.check_rules()
+        super().__post_init__()
         expect("batch_size", self.batch_size, 1)
-        expect("num_nodes", self.num_nodes, 1)
         expect("max_detections", self.max_detections, 11, 10_000)
-        expect("workers", self.workers, -1, 1024)
         for name in ("score_threshold", "nms_iou"):
             if getattr(self, name) is not None:
                 expect(name, getattr(self, name), 0, 1)
+
+
+@dataclass(kw_only=True)
+class EvalSegmentation(Evaluation):
+    """Judge a trained segmenter, or a folder of predicted masks, by mean IoU.
+
+    Args:
+        predictions: folder of predicted masks (PNG, the data set's own ids) to judge in place of a checkpoint, or the
+            folder of an evaluation that broke off.
+        data: folder of a data set (Cityscapes, Pascal VOC, or pictures with masks of ids), or "streets"; the run's own
+            where not given.
+        out: folder for results.json and the pictures; made where missing.
+        batch_size: images a step and a process.
+        size: height and width in px that the pictures are brought to; their own where not given.
+        window: height and width in px of a window that slides over the picture; the whole picture where not given.
+        overlap: part of a window that the next one covers too.
+        scales: factors at which the picture is seen; the probabilities are averaged.
+        flip: see the mirrored picture too.
+        output_stride: of the backbone; the checkpoint's own where not given.
+        submission: new folder for the masks as the Cityscapes server takes them.
+    """
+
+    predictions: str | None = None
+    data: str | None = None
+    out: str | None = None
+    batch_size: int = 1
+    size: int | list[int] | None = None
+    window: int | list[int] | None = None
+    overlap: float = 1 / 3
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    flip: bool = False
+    output_stride: Literal[8, 16, 32] | None = None
+    submission: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect("batch_size", self.batch_size, 1)
+        expect("overlap", self.overlap, 0, 0.9)
+        if not self.scales:
+            raise InputError("--scales: at least one factor is needed")
+        for scale in self.scales:
+            expect("scales", scale, 0.05, 10)
 
 
 @dataclass
