@@ -1,15 +1,15 @@
-"""Predictions on their way to disk: a file for each process, a line for each image, there as soon as it is judged.
+"""What is judged on its way to disk: a file for each process, a line for each image, there as soon as it is judged.
 
 A part starts with a line {"evaluation": {...}} that says what is judged by what. Each line behind it is one image,
-{"image_id": int, "category_id": [...], "bbox": [[x, y, width, height], ...], "score": [...]}. After a crash all whole
-lines count; one that broke off is dropped.
+{"image_id": int, ...}: of a detector {"category_id": [...], "bbox": [[x, y, width, height], ...], "score": [...]}, of
+a segmenter what `segmentation_iou.plain` says. After a crash all whole lines count; one that broke off is dropped.
 """
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from densenets.errors import InputError, Problems, StorageError, printable
 from densenets.files import check_file
 from densenets.metrics.predictions import Columns, Predictions, joined, parse
 from densenets.metrics.soundness import LARGEST_ID
+
+Content = TypeVar("Content")
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +56,9 @@ class PartWriter:
         if not whole:
             self._write({"evaluation": evaluation})
 
-    def add(self, image_id: int, found: Columns) -> None:
-        """One image; `found` may be empty."""
-        columns = {"category_id": found.category, "bbox": found.box, "score": found.score}
-        self._write({"image_id": image_id, **{name: column.tolist() for name, column in columns.items()}})
+    def add(self, image_id: int, content: dict[str, Any]) -> None:
+        """One image; content: plain types."""
+        self._write({"image_id": image_id, **content})
 
     def close(self) -> None:
         self.handle.close()
@@ -89,35 +90,44 @@ class Parts(NamedTuple):
 
 
 def read_parts(files: Sequence[Path]) -> Parts:
-    """All images of the files, in their order. Raises InputError, a line for each problem.
+    """The detections of all images of the files, in their order. Raises InputError as `read_lines` does."""
+    evaluation, images, columns = read_lines(files, _columns, "category_id, bbox and score")
+    return Parts(evaluation, Predictions(np.array(images, dtype=np.int64), joined(columns)))
 
-    Two files that hold the same image [V14], or that say they belong to different evaluations, are a problem.
+
+def read_lines(
+    files: Sequence[Path], content_of: Callable[[dict[str, Any]], Content | None], words: str
+) -> tuple[dict[str, Any] | None, list[int], list[Content]]:
+    """The evaluation, the images and what `content_of` finds in each one's line, in the order of the files.
+
+    content_of gives None for a line that is no such content; words: what it looks for. Raises InputError, a line for
+    each problem: such lines, an image that two lines hold [V14], files that say they belong to different evaluations.
     """
     problems = Problems()
     images: dict[int, Path] = {}
-    columns: list[Columns] = []
+    contents: list[Content] = []
     evaluations: list[Any] = []
     for path in files:
-        for number, content in _contents(path, problems):
+        for number, line in _contents(path, problems):
             place = f"{printable(path)}: line {number}: "
             if number == 1:
-                evaluations.append(content.get("evaluation"))
+                evaluations.append(line.get("evaluation"))
                 if not isinstance(evaluations[-1], dict):
                     problems.add(f"{place}does not say what was judged by what [V08]")
                 continue
-            found = _columns(content)
-            if found is None:
-                problems.add(f"{place}no image with its category_id, bbox and score [V08]")
-            elif (image := content["image_id"]) in images:
+            image = line.get("image_id")
+            content = content_of(line) if type(image) is int and abs(image) < LARGEST_ID else None
+            if content is None:
+                problems.add(f"{place}no image with its {words} [V08]")
+            elif image in images:
                 problems.add(f"{place}image {image} was judged already, in {printable(images[image])} [V14]")
             else:
                 images[image] = path
-                columns.append(found)
+                contents.append(content)
     if any(other != evaluations[0] for other in evaluations):
         problems.add(f"{printable(files[0].parent)}: its parts belong to different evaluations")
     problems.refuse()
-    judged = Predictions(np.array([*images], dtype=np.int64), joined(columns))
-    return Parts(evaluations[0] if evaluations else None, judged)
+    return evaluations[0] if evaluations else None, [*images], contents
 
 
 def _contents(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -140,9 +150,8 @@ def _contents(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, A
 
 
 def _columns(content: dict[str, Any]) -> Columns | None:
-    """The detections of a line; None where it is none. Whether they can be judged is looked at later."""
+    """The detections of a line of one image; None where it has none. Whether they can be judged is looked at later."""
     try:
-        image = content["image_id"]
         category, score, box = (np.array(content[name]) for name in ("category_id", "score", "bbox"))
     except (KeyError, ValueError, OverflowError):
         return None
@@ -150,14 +159,7 @@ def _columns(content: dict[str, Any]) -> Columns | None:
     numbers = all(
         not column.size or column.dtype.kind in kinds for column, kinds in ((category, "i"), (score, "if"), (box, "if"))
     )
-    if (
-        type(image) is not int
-        or abs(image) >= LARGEST_ID
-        or not numbers
-        or score.shape != (count,)
-        or box.size != 4 * count
-        or (count and box.ndim != 2)
-    ):
+    if not numbers or score.shape != (count,) or box.size != 4 * count or (count and box.ndim != 2):
         return None
     category, score, box = category.astype(np.int64), score.astype(np.float64), box.astype(np.float64).reshape(-1, 4)
-    return Columns(np.full(count, image, dtype=np.int64), category, score, box)
+    return Columns(np.full(count, content["image_id"], dtype=np.int64), category, score, box)

@@ -64,6 +64,12 @@ def results_of(columns: Columns) -> list[Result]:
     return [{"image_id": i, "category_id": k, "bbox": b, "score": s} for i, k, s, b in rows]
 
 
+def plain(columns: Columns) -> dict[str, list]:
+    """The columns of one image as the content of a line, see `parts`."""
+    named = {"category_id": columns.category, "bbox": columns.box, "score": columns.score}
+    return {name: column.tolist() for name, column in named.items()}
+
+
 NONE = columns_of([])
 
 

@@ -96,7 +96,7 @@ def test_an_image_that_two_processes_judged_is_refused(monkeypatch: pytest.Monke
     judge = judge_of(3)
     judge.add(*batch([1, 2]))
     other = [Share([3, 2], joined(judge.columns), []), Share([1], joined([]), [])]
-    monkeypatch.setattr(module, "_on_the_first", lambda share: [share, *other])
+    monkeypatch.setattr(module, "on_the_first", lambda share: [share, *other])
     with pytest.raises(InputError) as caught:
         judge.result()
     assert str(caught.value).splitlines() == [

@@ -14,7 +14,7 @@ from sets import ground_truth, shaken
 
 from densenets.errors import InputError, StorageError
 from densenets.metrics.parts import PartWriter, part_file, part_files, read_parts, remove_parts
-from densenets.metrics.predictions import Columns, columns_of
+from densenets.metrics.predictions import Columns, columns_of, plain
 
 WHAT = {"model": {"classes": ["a", "ü\n"]}, "data": {"split": "val"}}
 IMAGES = [1, 11, 21, 31, 41, 51]
@@ -28,7 +28,7 @@ def found() -> Columns:
 def write(path: Path, found: Columns, images: list[int], go_on: bool = False) -> None:
     part = PartWriter(path, WHAT, go_on)
     for image in images:
-        part.add(image, found.take(found.image == image))
+        part.add(image, plain(found.take(found.image == image)))
     part.close()
 
 
@@ -138,7 +138,7 @@ def test_a_place_that_cannot_be_written_is_one_line_and_exit_code_4(
         part = PartWriter(part_file(tmp_path, 0), WHAT, go_on=False)
         monkeypatch.setattr(part, "handle", os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"))
         with pytest.raises(StorageError, match=r"part0\.jsonl: cannot be written: No space left") as caught:
-            part.add(1, found)
+            part.add(1, plain(found))
         assert caught.value.exit_code == 4
 
 
@@ -147,11 +147,11 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from densenets.metrics.parts import PartWriter
-from densenets.metrics.predictions import Columns
+from densenets.metrics.predictions import Columns, plain
 part = PartWriter(Path(sys.argv[1]), {}, go_on=False)
 for image in range(1, int(sys.argv[2]) + 1):
     box = np.random.default_rng(image).random((50, 4))
-    part.add(image, Columns(np.full(50, image), np.full(50, 3), box[:, 0], box))
+    part.add(image, plain(Columns(np.full(50, image), np.full(50, 3), box[:, 0], box)))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
