@@ -99,7 +99,49 @@ class SSDOptions:
 
 @dataclass
 class SegmentationOptions:
-    """What the segmentation heads can be told."""
+    """What the segmentation heads can be told (papers: V3 section 6.4, DeepLabV3; losses: their own papers).
+
+    Args:
+        filters: channels inside of the head; its own number where not given (lraspp 128, the others 256).
+        output_stride: pixels of the image to one of the deepest map; 16, as published, where not given.
+        dropout: part of the values before the classifier that a step leaves out; the head's own where not given.
+        bn_momentum: of the head's BatchNorm, and of the backbone's.
+        loss: cross-entropy over all pixels ("ce"), or over the hard ones alone ("ohem").
+        ohem_threshold: a pixel is hard where its class is given less than this probability.
+        ohem_kept: part of the pixels that are learnt from at least, the hardest first.
+        class_weights: weight of each class in the cross-entropy, in the order of the classes.
+        label_smoothing: part of the truth that is spread over all classes.
+        dice: weight of the Dice loss, which is added.
+        lovasz: weight of the Lovasz-Softmax loss, which is added.
+        auxiliary: weight of the cross-entropy of a second head on the map before the last stage; 0 for no such head.
+    """
+
+    filters: int | None = None
+    output_stride: Literal[8, 16, 32] | None = None
+    dropout: float | None = None
+    bn_momentum: float = 0.03
+    loss: Literal["ce", "ohem"] = "ce"
+    ohem_threshold: float = 0.7
+    ohem_kept: float = 0.0625
+    class_weights: list[float] | None = None
+    label_smoothing: float = 0.0
+    dice: float = 0.0
+    lovasz: float = 0.0
+    auxiliary: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.filters is not None:
+            expect("seg.filters", self.filters, 1, 4096)
+        if self.output_stride not in (None, 8, 16, 32):
+            raise InputError(f"--seg.output-stride: {self.output_stride}: expected 8, 16 or 32")
+        if self.dropout is not None:
+            expect("seg.dropout", self.dropout, 0, 0.99)
+        for name in ("bn_momentum", "ohem_threshold", "ohem_kept", "label_smoothing"):
+            expect(f"seg.{name}", getattr(self, name), 0, 1)
+        for name in ("dice", "lovasz", "auxiliary"):
+            expect(f"seg.{name}", getattr(self, name), 0, 1000)
+        for weight in self.class_weights or []:
+            expect("seg.class_weights", weight, 0, 1e6)
 
 
 @dataclass(kw_only=True)
