@@ -32,7 +32,7 @@ from densenets.run.pictures import write_sheet
 from densenets.run.workers import HeedTheOthers, telling_of_the_dead
 from densenets.training.records import ProgressBar
 from densenets.training.signals import take_signals_from
-from densenets.training.task import DetectionTask
+from densenets.training.task import Task
 
 CPU = torch.device("cpu")
 FILE = "predictions.json"
@@ -193,7 +193,7 @@ def _judge_checkpoint(settings: EvalDetection, official: Judge) -> Outcome:
     judge = CocoJudge(
         split.ground_truth(), split.category_ids, out, evaluation, before, settings.max_detections, official
     )
-    task = DetectionTask(model, TrainDetection(), judge, description.plain())
+    task = Task(model, TrainDetection(), judge, description.plain())
     data = DetectionDataModule(None, split, description.canvas, "none", settings.batch_size, settings.workers, 0)
     data.leave_out = np.flatnonzero(np.isin(split.image_ids, (before or NOTHING).images)).tolist()
     started = time.monotonic()
@@ -272,7 +272,7 @@ def _judged_before(out: Path, evaluation: dict[str, Any]) -> Predictions:
 
 
 def judge_with(
-    trainer: L.Trainer, task: DetectionTask, judge: CocoJudge, data: DetectionDataModule
+    trainer: L.Trainer, task: Task, judge: CocoJudge, data: DetectionDataModule
 ) -> tuple[dict[str, Any], Predictions]:
     """The numbers of the validation split through the trainer's processes, and in the first one the predictions."""
     trainer.validate(task, datamodule=data, verbose=False)

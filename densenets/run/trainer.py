@@ -1,7 +1,7 @@
 """Lightning's trainer as a recipe asks for it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -9,7 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from densenets.config import TrainDetection
+from densenets.config import Training
 from densenets.errors import DensenetsError, InputError, Stopped, printable
 from densenets.run.slurm import requeue, without_requeue
 from densenets.run.workers import HeedTheOthers
@@ -20,7 +20,7 @@ from densenets.training.saving import Best, Saving
 from densenets.training.signals import take_signals_from
 
 
-def refuse_bad_trainer(settings: TrainDetection) -> None:
+def refuse_bad_trainer(settings: Training) -> None:
     """Whether Lightning takes what was asked of it, before anything is loaded."""
     try:
         L.Trainer(
@@ -39,10 +39,15 @@ def refuse_bad_trainer(settings: TrainDetection) -> None:
         raise InputError(f"--devices, --accelerator, --strategy, --precision: {printable(reason)}") from fault
 
 
-def build_trainer(settings: TrainDetection, folder: Path, watching: list[Callback], steps: int) -> L.Trainer:
-    """Lightning's trainer for a recipe, with everything it writes inside the run folder; steps: done already."""
+def build_trainer(
+    settings: Training, folder: Path, watching: list[Callback], judged: Sequence[str], steps: int
+) -> L.Trainer:
+    """Lightning's trainer for a recipe, with everything it writes inside the run folder.
+
+    judged: the judge's numbers, the one that chooses the best checkpoint first. steps: done already.
+    """
     callbacks: list[Callback] = [SameStatistics(), *([EMA(settings.ema)] if settings.ema else []), *watching]
-    callbacks += [ProgressBar(), HeedTheOthers(), Best(folder / "checkpoints")]
+    callbacks += [ProgressBar(judged[:2]), HeedTheOthers(), Best(folder / "checkpoints", judged[0])]
     trainer = L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

@@ -38,7 +38,7 @@ from densenets.training.durable import read_checkpoint
 from densenets.training.records import Records, clock, read_rows
 from densenets.training.saving import Saving
 from densenets.training.signals import StopRequest
-from densenets.training.task import DetectionTask
+from densenets.training.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +73,17 @@ def _train(
         train, val, description.canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
     )
     data.timeout = settings.worker_timeout
-    records = Records(folder)
+    judged = {"model": description.plain(), "data": _judged_on(settings)}
+    judge = CocoJudge(val.ground_truth(), val.category_ids, folder, judged)
+    records = Records(folder, judge.logged)
     stop = StopRequest()
     saving = Saving(folder / "checkpoints", settings.save_every, stop)
-    trainer = build_trainer(settings, folder, [records, saving], steps_done(checkpoint))
+    trainer = build_trainer(settings, folder, [records, saving], judge.logged, steps_done(checkpoint))
     now = origin(settings, train, val, trainer.world_size)
     if checkpoint is not None:
         check_same_training(checkpoint, description, now, settings.allow_config_change)
-    judged = {"model": description.plain(), "data": _judged_on(settings)}
-    judge = CocoJudge(val.ground_truth(), val.category_ids, folder, judged)
     steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
-    task = DetectionTask(model, settings, judge, description.plain(), steps, stop, now)
+    task = Task(model, settings, judge, description.plain(), steps, stop, now)
     _check_batch(model, data, trainer.world_size)
     if trainer.is_global_zero:
         if checkpoint is not None:
@@ -97,7 +97,7 @@ def _train(
         saving.stop_if_asked(trainer, task)
         if trainer.is_global_zero:
             log.info("trained for %s; judging the best checkpoint", clock(records.seconds))
-        return _finish(trainer, task, judge, data, folder, description, records.seconds)
+        return _finish(settings, trainer, task, judge, data, folder, description, records.seconds)
 
 
 def _check_batch(model: SSD, data: DetectionDataModule, processes: int) -> None:
@@ -151,8 +151,9 @@ def _judged_on(settings: TrainDetection) -> dict[str, str | None]:
 
 
 def _finish(
+    settings: TrainDetection,
     trainer: L.Trainer,
-    task: DetectionTask,
+    task: Task,
     judge: CocoJudge,
     data: DetectionDataModule,
     folder: Path,
@@ -166,7 +167,7 @@ def _finish(
     source = {
         "checkpoint": str(best),
         "model": description.plain(),
-        "data": _judged_on(task.recipe),
+        "data": _judged_on(settings),
         "seed": task.recipe.seed,
         "epochs": trainer.current_epoch,
         "seconds": round(seconds, 2),

@@ -10,15 +10,15 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from densenets.config import TrainDetection
+from densenets.config import Training
 from densenets.training.together import from_first
 
 EMA_WARMUP = 10  # the average forgets its start within some tens of steps, whatever its decay
 
 
-def build_optimizer(model: nn.Module, recipe: TrainDetection) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, recipe: Training) -> torch.optim.Optimizer:
     """The recipe's optimiser over the parameters that want a gradient."""
-    groups = parameter_groups(model, recipe.weight_decay, recipe.decay_all)
+    groups = parameter_groups(model, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum)
     if recipe.optimizer == "adamw":
@@ -27,21 +27,28 @@ def build_optimizer(model: nn.Module, recipe: TrainDetection) -> torch.optim.Opt
     return torch.optim.RMSprop(groups, recipe.lr, alpha=0.9, eps=1.0, momentum=recipe.momentum)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, decay_all: bool) -> list[dict[str, Any]]:
-    """Two groups: what decays, and what does not unless `decay_all`: norms, biases, depthwise filters (V1 paper)."""
-    decaying: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for module in model.modules():
+def parameter_groups(model: nn.Module, recipe: Training) -> list[dict[str, Any]]:
+    """What decays, and what does not unless `decay_all`: norms, biases, depthwise filters (V1 paper); where the head's
+    learning rate is another, the backbone's part of each stands before the head's."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for place, module in model.named_modules():
+        of_head = recipe.head_lr != 1 and place.partition(".")[0] != "backbone"
         depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
         for parameter in module.parameters(recurse=False):
-            spared = parameter.ndim == 1 or depthwise
+            free = (parameter.ndim == 1 or depthwise) and not recipe.decay_all
             if parameter.requires_grad:
-                (free if spared and not decay_all else decaying).append(parameter)
-    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+                groups.setdefault((of_head, free), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if free else recipe.weight_decay,
+            **({"lr": recipe.lr * recipe.head_lr} if of_head else {}),
+        }
+        for (of_head, free), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
-def learning_rate(recipe: TrainDetection, total: int) -> Callable[[int], float]:
+def learning_rate(recipe: Training, total: int) -> Callable[[int], float]:
     """Step -> factor of the recipe's learning rate over `total` steps: a linear warm-up, then the schedule."""
     warmup = min(recipe.warmup, total // 2)  # a run shorter than its warm-up still has to come down
 

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,26 @@ FIRST_COLUMNS = ("epoch", "step", "lr", "seconds")
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's bar on stderr, with the losses of the step and the last AP."""
+    """Lightning's bar on stderr, with the losses of the step and the last of the numbers `shown`."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Sequence[str] = ()) -> None:
         super().__init__(refresh_rate=1, console_kwargs={"stderr": True})
+        self.shown = shown
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         known = super().get_metrics(trainer, pl_module)
         losses = {name.removesuffix("_step"): value for name, value in known.items() if name.endswith("_step")}
-        return losses | {name: known[name] for name in ("AP", "AP50") if name in known}
+        return losses | {name: known[name] for name in self.shown if name in known}
 
 
 class Records(L.Callback):
-    """metrics.csv in the run folder, one row an epoch; a resumed run keeps the rows up to where it starts."""
+    """metrics.csv in the run folder, one row an epoch; a resumed run keeps the rows up to where it starts.
 
-    def __init__(self, folder: Path) -> None:
+    judged: names of the judge's numbers, those for the log first.
+    """
+
+    def __init__(self, folder: Path, judged: Sequence[str]) -> None:
+        self.judged = judged
         self.path = folder / "metrics.csv"
         self.skipped_path = folder / "skipped.jsonl"
         self.rows: list[dict[str, Any]] = []
@@ -74,7 +80,7 @@ class Records(L.Callback):
         judged = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         row.update(pl_module.means())
         for name, value in sorted(trainer.callback_metrics.items()):
-            if judged and name.startswith("A") and math.isfinite(float(value)):  # others are of an earlier epoch
+            if judged and name in self.judged and math.isfinite(float(value)):  # others are of an earlier epoch
                 row[name] = float(value)
         self.rows.append(row)
         if trainer.is_global_zero:
@@ -86,7 +92,7 @@ class Records(L.Callback):
         done, total = row["epoch"] + 1, trainer.max_epochs or 0
         here = done - self.first  # epochs of this process
         left = (time.monotonic() - self.started) / here * (total - done)
-        numbers = [f"{name} {row[name]:.3f}" for name in ("loss", "AP", "AP50") if name in row]
+        numbers = [f"{name} {row[name]:.3f}" for name in ("loss", *self.judged[:2]) if name in row]
         return f"epoch {done}/{total}  {'  '.join(numbers)}  {clock(row['seconds'])} gone, about {clock(left)} left"
 
     def _tell_skipped(self, epoch: int) -> None:

@@ -78,17 +78,17 @@ class Saving(L.Callback):
 
 
 class Best(ModelCheckpoint):
-    """Writes checkpoints/best.ckpt where a validation's AP is the highest so far.
+    """Writes checkpoints/best.ckpt where a number of the validation is the highest so far.
 
     It does so before the epoch ends: the last.ckpt of that end then knows of it, whenever the process is killed. What
     it knows holds in a folder that was moved, too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, number: str) -> None:
         super().__init__(
             folder,
             Path(BEST).stem,
-            monitor="AP",
+            monitor=number,
             mode="max",
             save_on_train_epoch_end=False,
             enable_version_counter=False,

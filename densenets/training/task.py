@@ -1,16 +1,16 @@
-"""The Lightning module of detection: losses in training, detections in validation."""
+"""The Lightning module of both tasks: losses in training, predictions for a judge in validation."""
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from densenets.config import TrainDetection
-from densenets.contract import Batch, Detections, Detector, ImageInfo
+from densenets.config import Training
+from densenets.contract import Batch, Detector, ImageInfo, Segmenter
 from densenets.errors import DivergedError, printable
 from densenets.training.recipe import build_optimizer, learning_rate
 from densenets.training.signals import StopRequest
@@ -18,17 +18,23 @@ from densenets.training.together import gathered
 
 
 class Judge(Protocol):
-    """Collects the detections of a split and gives its numbers; `metrics` has the real one."""
+    """Collects the predictions of a split and gives its numbers; `metrics` has the real ones."""
+
+    @property
+    def logged(self) -> Sequence[str]:
+        """Names of `result` that are followed over the epochs, each a number or None. The first one chooses the best
+        checkpoint; it and the second stand in the progress bar."""
+        ...
 
     def reset(self) -> None: ...
 
-    def add(self, detections: Detections, infos: list[ImageInfo]) -> None: ...
+    def add(self, outputs: Any, infos: list[ImageInfo], targets: list[Any]) -> None: ...
 
     def result(self) -> dict[str, Any]: ...
 
 
-class DetectionTask(L.LightningModule):
-    """Trains a `Detector` by its recipe and hands its detections to a judge.
+class Task(L.LightningModule):
+    """Trains a `Detector` or a `Segmenter` by its recipe and hands its predictions to a judge.
 
     description: plain types that make the model again; travels in every checkpoint. total_steps: of the optimiser, over
     the whole training (Lightning's own estimate of them would start the loaders before a checkpoint is restored, at
@@ -39,7 +45,7 @@ class DetectionTask(L.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        recipe: TrainDetection,
+        recipe: Training,
         judge: Judge,
         description: dict[str, Any],
         total_steps: int = 1,
@@ -57,8 +63,8 @@ class DetectionTask(L.LightningModule):
         self.seen = 0.0  # images
 
     @property
-    def detector(self) -> Detector:
-        return cast(Detector, self.model)
+    def net(self) -> Detector | Segmenter:
+        return cast(Detector | Segmenter, self.model)
 
     def on_train_start(self) -> None:
         self._judge_the_last_epoch()  # the next hook does not run where an epoch is resumed
@@ -78,7 +84,7 @@ class DetectionTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.skipped.extend(batch.skipped)
-        losses = self.detector.losses(to_unit(batch.images), batch.targets)
+        losses = self.net.losses(to_unit(batch.images), batch.targets)
         total = cast(Tensor, sum(losses.values()))
         self._agree({"loss": total, **{f"loss_{name}": value for name, value in losses.items()}}, batch)
         return total
@@ -118,13 +124,13 @@ class DetectionTask(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if batch.infos:  # else all of it is filling, which another process' images make necessary
-            self.judge.add(self.model(to_unit(batch.images)), batch.infos)
+            self.judge.add(self.model(to_unit(batch.images)), batch.infos, batch.targets)
 
     def on_validation_epoch_end(self) -> None:
-        for name, value in self.judge.result().items():
-            if name.startswith("A"):  # COCO's twelve are AP.. and AR..; one that is undefined is logged as NaN
-                number = math.nan if value is None else float(value)
-                self.log(name, torch.tensor(number, dtype=torch.float64).float(), prog_bar=name in ("AP", "AP50"))
+        numbers = self.judge.result()
+        for place, name in enumerate(self.judge.logged):
+            number = math.nan if numbers[name] is None else float(numbers[name])  # undefined
+            self.log(name, torch.tensor(number, dtype=torch.float64).float(), prog_bar=place < 2)
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model, self.recipe)

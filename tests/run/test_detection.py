@@ -96,9 +96,9 @@ def test_a_resumed_run_equals_the_unbroken_one(shapes, quick, tmp_path, changes:
 
 def train_with_a_stop(settings: TrainDetection, after: int) -> None:
     """Ends the training behind the checkpoint of epoch `after`, as a kill would."""
-    from densenets.training.task import DetectionTask
+    from densenets.training.task import Task
 
-    class Stopping(DetectionTask):
+    class Stopping(Task):
         def on_train_epoch_start(self) -> None:
             super().on_train_epoch_start()
             if self.current_epoch == after:
@@ -106,13 +106,13 @@ def train_with_a_stop(settings: TrainDetection, after: int) -> None:
 
     import densenets.run.training as module
 
-    original, module.DetectionTask = module.DetectionTask, Stopping  # type: ignore[misc]
+    original, module.Task = module.Task, Stopping  # type: ignore[misc]
     try:
         train_detection(settings)
     except SystemExit:  # how Lightning ends on an interrupt
         raise KeyboardInterrupt from None
     finally:
-        module.DetectionTask = original  # type: ignore[misc]
+        module.Task = original  # type: ignore[misc]
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_last_good_checkpoint(shapes, quick) -> None:

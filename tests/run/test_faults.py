@@ -241,16 +241,16 @@ def test_or_it_goes_on_without_saving(
 def test_a_folder_that_vanishes_ends_the_training_with_4(
     shapes: Callable[..., Path], quick: Quick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from densenets.training.task import DetectionTask
+    from densenets.training.task import Task
 
     settings = quick(shapes(train=range(8), val=range(8, 10)))
-    original = DetectionTask.training_step
+    original = Task.training_step
 
-    def step(self: DetectionTask, *words: Any) -> Any:
+    def step(self: Task, *words: Any) -> Any:
         shutil.rmtree(str(settings.out), ignore_errors=True)
         return original(self, *words)
 
-    monkeypatch.setattr(DetectionTask, "training_step", step)
+    monkeypatch.setattr(Task, "training_step", step)
     with pytest.raises(StorageError, match="No such file or directory"):
         train_detection(settings)
 

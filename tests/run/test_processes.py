@@ -163,7 +163,7 @@ sys.exit(main(["train-det", *sys.argv[1:]]))
 def test_a_picture_that_one_process_cannot_read_ends_all_with_2(start: Start, tmp_path: Path) -> None:
     one = start("out", "--max-skip=0")
     (tmp_path / "shapes/train/5.png").write_bytes(b"broken")  # the processes take seconds to start
-    out, err = one.communicate(timeout=WITHIN)
+    err = one.communicate(timeout=WITHIN)[1]
     assert one.returncode == 2, err
     assert "5.png: not a picture" in err
     assert "Traceback" not in err

@@ -16,14 +16,14 @@ Quick = Callable[..., TrainDetection]
 SIGNALLED = """
 import os, sys
 from densenets.cli import main
-from densenets.training.task import DetectionTask
+from densenets.training.task import Task
 from lightning.pytorch.trainer.states import TrainerFn
-original, number = DetectionTask.validation_step, int(sys.argv[1])
+original, number = Task.validation_step, int(sys.argv[1])
 def step(self, batch, place):
     if place == 0 and (self.trainer.state.fn == TrainerFn.FITTING) == (sys.argv[2] == "training"):
         os.kill(os.getpid(), number)
     return original(self, batch, place)
-DetectionTask.validation_step = step
+Task.validation_step = step
 sys.exit(main(sys.argv[3:]))
 """
 

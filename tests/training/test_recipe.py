@@ -17,7 +17,7 @@ def net() -> nn.Module:
 
 def test_norms_biases_and_depthwise_filters_do_not_decay() -> None:
     model = net()
-    decaying, free = parameter_groups(model, 0.1, decay_all=False)
+    decaying, free = parameter_groups(model, TrainDetection(weight_decay=0.1))
     assert [p.shape for p in decaying["params"]] == [model[0].weight.shape, model[3].weight.shape]
     assert (decaying["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert len(free["params"]) == 6
@@ -26,7 +26,7 @@ def test_norms_biases_and_depthwise_filters_do_not_decay() -> None:
 def test_all_decay_by_flag_and_frozen_ones_are_left_out() -> None:
     model = net()
     model[0].requires_grad_(False)
-    groups = parameter_groups(model, 0.1, decay_all=True)
+    groups = parameter_groups(model, TrainDetection(weight_decay=0.1, decay_all=True))
     assert [len(group["params"]) for group in groups] == [6]
 
 
@@ -58,7 +58,7 @@ def test_a_run_shorter_than_its_warmup_still_comes_down() -> None:
 
 def test_a_depthwise_filter_is_recognised_inside_a_block() -> None:
     block = InvertedResidual(8, 16, 8)
-    decaying, _ = parameter_groups(block, 0.1, decay_all=False)
+    decaying, _ = parameter_groups(block, TrainDetection(weight_decay=0.1))
     assert sorted(tuple(p.shape) for p in decaying["params"]) == [(8, 16, 1, 1), (16, 8, 1, 1)]
 
 

@@ -8,7 +8,7 @@ from densenets.training.saving import Best
 
 
 def test_the_best_is_known_in_a_folder_that_was_moved(tmp_path: Path) -> None:
-    before, after = Best(tmp_path / "before"), Best(tmp_path / "after")
+    before, after = Best(tmp_path / "before", "AP"), Best(tmp_path / "after", "AP")
     place, score = str(tmp_path / "before" / "best.ckpt"), torch.tensor(0.5)
     before.best_model_score = before.current_score = before.kth_value = score
     before.best_k_models, before.best_model_path, before.kth_best_model_path = {place: score}, place, place
@@ -20,7 +20,7 @@ def test_the_best_is_known_in_a_folder_that_was_moved(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_best_has_none_after_a_resume(tmp_path: Path) -> None:
-    after = Best(tmp_path)
-    after.load_state_dict(Best(tmp_path / "before").state_dict())
+    after = Best(tmp_path, "AP")
+    after.load_state_dict(Best(tmp_path / "before", "AP").state_dict())
     assert after.best_model_score is None
     assert after.best_k_models == {}
