@@ -1,4 +1,4 @@
-"""A detection split as arrays, and the samples and batches drawn from it."""
+"""A detection split as arrays, and the samples drawn from it."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,16 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from densenets.config import ReadingRules
-from densenets.contract import Batch, Boxes, ImageInfo
-from densenets.data.decode import AnimationError, PictureError, read_image
-from densenets.data.faults import USUAL, Skip, allowed_skips, too_many
-from densenets.data.sampling import keyed_hash
-from densenets.errors import InputError
-
-REPLACEMENTS = 8  # pictures tried in place of one that cannot be read, before the training stops
+from densenets.contract import Boxes, ImageInfo
+from densenets.data.decode import read_image
+from densenets.data.faults import USUAL, Skip
+from densenets.data.samples import KeyedDataset, Size
 
 # (image HWC uint8, boxes (M, 4) px, seed, crowd (M,)) -> (canvas HWC uint8, boxes (M', 4) canvas px, rows (M',))
 Augmentation = Callable[[np.ndarray, np.ndarray, int, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -133,75 +129,33 @@ class Objects(NamedTuple):
         return Objects(*(column[which] for column in self))
 
 
-class Sample(NamedTuple):
-    """One image (3, H, W) uint8 with its target; skipped: a line for each picture tried before this one."""
+class DetectionDataset(KeyedDataset[np.ndarray, Boxes]):
+    """Pictures and their boxes on the canvas (H, W)."""
 
-    image: Tensor
-    target: Boxes
-    info: ImageInfo
-    skipped: tuple[str, ...] = ()
-
-
-class DetectionDataset(torch.utils.data.Dataset[Sample]):
-    """Samples by (epoch, index): what is drawn depends on (seed, epoch, image id), never on worker or process.
-
-    canvas: (H, W). substitute: in training another picture takes the place of one that cannot be read and the fault
-    travels along in `skipped`, unless the split is read strictly; more of them than --max-skip allows are an
-    InputError. They are counted over all processes that load for this dataset, though not over the ranks of a
-    distributed training. In evaluation (False) the fault is raised. An animation, and a picture of another size than
-    stated, are always raised.
-    """
+    split: DetectionSplit
 
     def __init__(
         self,
         split: DetectionSplit,
         augmentation: Augmentation,
-        canvas: tuple[int, int],
+        canvas: Size,
         seed: int = 0,
         substitute: bool = False,
     ) -> None:
-        self.split = split
+        super().__init__(split, seed, substitute)
         self.augmentation = augmentation
         self.canvas = canvas
-        self.seed = seed
-        self.substitute = substitute
-        self._unreadable = torch.zeros(len(split), dtype=torch.bool).share_memory_()  # the loading processes' too
 
-    def __len__(self) -> int:
-        return len(self.split)
+    def read(self, index: int) -> np.ndarray:
+        return self.split.picture(index)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
-        image_id = int(self.split.image_ids[index])
-        index, pixels, skipped = self._readable(epoch, index, image_id)
+    def draw(self, index: int, files: np.ndarray, seed: int) -> tuple[np.ndarray, Boxes]:
         boxes, labels, crowd = self.split.target(index)
-        canvas, boxes, rows = self.augmentation(pixels, boxes, keyed_hash(self.seed, epoch, image_id), crowd)
-        target = _boxes(boxes, labels[rows], crowd[rows])
-        image = torch.from_numpy(canvas).permute(2, 0, 1)
-        return Sample(image, target, self.split.info(index, self.canvas), skipped)
+        image, boxes, rows = self.augmentation(files, boxes, seed, crowd)
+        return image, _boxes(boxes, labels[rows], crowd[rows])
 
-    def _readable(self, epoch: int, index: int, image_id: int) -> tuple[int, np.ndarray, tuple[str, ...]]:
-        """The picture at `index`, or the first that can be read of those that stand in for it."""
-        faults: dict[int, str] = {}
-        for attempt in range(1, REPLACEMENTS + 2):
-            if index not in faults:
-                try:
-                    return index, self.split.picture(index), tuple(faults.values())
-                except PictureError as fault:
-                    self._count(index, fault)
-                    faults[index] = str(fault)
-            index = keyed_hash(self.seed, epoch, image_id, attempt) % len(self.split)
-        raise InputError(f"{next(iter(faults.values()))} (and {REPLACEMENTS} pictures tried in its place)")
-
-    def _count(self, index: int, fault: PictureError) -> None:
-        """Raises the fault of the picture at `index` where it may not be skipped, or is one too many."""
-        rules = self.split.rules
-        if not self.substitute or rules.strict or isinstance(fault, AnimationError):
-            raise fault
-        self._unreadable[index] = True
-        count = int(self._unreadable.sum())
-        if count > allowed_skips(len(self), rules.max_skip):
-            raise InputError(f"{fault}; {too_many(count, len(self), 'pictures', rules)} [D41]")
+    def image_sizes(self) -> list[Size]:
+        return [self.canvas] * len(self)
 
 
 def _boxes(boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray) -> Boxes:
@@ -209,11 +163,3 @@ def _boxes(boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray) -> Boxes:
     regions = torch.from_numpy(crowd)
     ignore = coordinates[regions] if crowd.any() else None
     return Boxes(coordinates[~regions], torch.from_numpy(labels)[~regions], ignore=ignore)
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """A batch whose images lie in memory as channels_last, as they were decoded."""
-    images = torch.stack([sample.image.permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2)
-    targets = [sample.target for sample in samples]
-    skipped = tuple(line for sample in samples for line in sample.skipped)
-    return Batch(images, targets, [sample.info for sample in samples], skipped)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from densenets.contract import Batch
-from densenets.data.dataset import DetectionDataset, Sample, collate
+from densenets.data.samples import KeyedDataset, Sample, collate
 from densenets.errors import InputError, printable
 
 SHARED = "/dev/shm"  # where batches pass from process to process
@@ -34,20 +34,20 @@ def outlive_signals(_: int = 0) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-class Watched(Dataset[Sample]):
+class Watched(Dataset[Sample[Any]]):
     """A dataset that notes, in memory shared by all processes, which picture each of them is at.
 
     at: (processes, 2) int64 epoch and index, -1 before the first.
     """
 
-    def __init__(self, dataset: DetectionDataset, workers: int) -> None:
+    def __init__(self, dataset: KeyedDataset[Any, Any], workers: int) -> None:
         self.dataset = dataset
         self.at: Tensor = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, int]) -> Sample[Any]:
         worker = get_worker_info()
         self.at[worker.id if worker else 0] = torch.tensor(key)
         return self.dataset[key]
@@ -60,7 +60,7 @@ class Watched(Dataset[Sample]):
 
 
 def build_loader(
-    dataset: Watched, workers: int, timeout: float, join: Callable[..., Batch] = collate, **order: Any
+    dataset: Watched, workers: int, timeout: float, join: Callable[..., Batch[Any]] = collate, **order: Any
 ) -> DataLoader[Any]:
     """timeout: seconds to wait for a batch of a loading process, 0: for ever. join: makes a batch of samples."""
     return DataLoader(

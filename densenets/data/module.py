@@ -1,39 +1,33 @@
 """The Lightning data module: which pictures, in which order, loaded by whom."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import partial
 from typing import Any, cast
 
 import lightning as L
-import torch
 from lightning.pytorch.loops.progress import _ProcessedTracker as ProcessedTracker
 from torch.utils.data import DataLoader
 
-from densenets.contract import Batch
-from densenets.data.dataset import DetectionDataset, DetectionSplit, Sample, collate
+from densenets.data.dataset import DetectionDataset, DetectionSplit
 from densenets.data.loading import Watched, build_loader, worker_count
-from densenets.data.sampling import EvalSampler, KeyedBatchSampler
+from densenets.data.samples import KeyedDataset, Size, collate_filled
+from densenets.data.sampling import EvalBatches, KeyedBatchSampler
 from densenets.data.transforms import build_augmentation
 
+Samples = KeyedDataset[Any, Any]
 
-class DetectionDataModule(L.LightningDataModule):
-    """Loaders for training and validation; the shards of several processes are cut here, not by Lightning.
 
-    canvas: (H, W) px. recipe: word of augmentation for training; validation only resizes.
+class DataModule(L.LightningDataModule):
+    """Loaders for training and validation, whatever the task; the shards of several processes are cut here, not by
+    Lightning.
+
+    training: samples of one size of image, which may stand in for each other; None where nothing is trained.
+    validation: samples of any sizes; a batch holds images of one size.
     """
 
-    def __init__(
-        self,
-        train: DetectionSplit | None,
-        val: DetectionSplit,
-        canvas: tuple[int, int],
-        recipe: str,
-        batch_size: int,
-        workers: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, training: Samples | None, validation: Samples, batch_size: int, workers: int, seed: int) -> None:
         super().__init__()
-        self.train, self.val, self.canvas, self.recipe = train, val, canvas, recipe
+        self.training, self.validation = training, validation
         self.batch_size, self.workers, self.seed = batch_size, worker_count(workers), seed
         self.timeout = 0.0  # seconds to wait for a loading process, 0: for ever
         self.leave_out: Collection[int] = ()  # indices of the validation split that were judged already
@@ -41,30 +35,27 @@ class DetectionDataModule(L.LightningDataModule):
 
     def batches(self, world_size: int) -> int:
         """Training batches of one epoch on each of `world_size` processes."""
-        assert self.train is not None
-        return len(KeyedBatchSampler(len(self.train), self.batch_size, self.seed, lambda: (0, 0), 0, world_size))
+        return len(self._order(world_size))
 
     def images_of_a_step(self, world_size: int) -> int:
         """Images that each process takes at once: fewer than the batch size where there are no more."""
-        assert self.train is not None
-        return KeyedBatchSampler(len(self.train), self.batch_size, self.seed, lambda: (0, 0), 0, world_size).batch_size
+        return self._order(world_size).batch_size
 
     def train_dataloader(self) -> DataLoader[Any]:
-        assert self.train is not None
-        augmentation = build_augmentation(self.recipe, self.canvas)
-        dataset = DetectionDataset(self.train, augmentation, self.canvas, self.seed, substitute=True)
+        assert self.training is not None
         rank, world = self._place()
-        sampler = KeyedBatchSampler(len(dataset), self.batch_size, self.seed, self._position, rank, world)
-        return self._loader(dataset, batch_sampler=sampler)
+        return self._loader(self.training, batch_sampler=self._order(world, rank))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of equal size whatever the number of processes, filled up by `collate_filled`: what a model says of
-        an image may depend on the shape of its batch, but on nothing else in it."""
-        augmentation = build_augmentation("none", self.canvas)
-        dataset = DetectionDataset(self.val, augmentation, self.canvas, self.seed, substitute=False)
-        size = min(self.batch_size, len(dataset))
-        batches = EvalSampler(len(dataset), *self._place(), self.leave_out).in_batches(size)
-        return self._loader(dataset, batch_sampler=batches, join=partial(collate_filled, size=size, canvas=self.canvas))
+        """Batches of the same shapes whatever the number of processes, filled up by `collate_filled`: what a model says
+        of an image may depend on the shape of its batch, but on nothing else in it."""
+        batches = EvalBatches(self.validation.image_sizes(), self.batch_size)
+        shard = batches.of(*self._place(), self.leave_out)
+        return self._loader(self.validation, batch_sampler=shard, join=partial(collate_filled, fill=batches.fill))
+
+    def _order(self, world_size: int, rank: int = 0) -> KeyedBatchSampler:
+        assert self.training is not None
+        return KeyedBatchSampler(len(self.training), self.batch_size, self.seed, self._position, rank, world_size)
 
     def _position(self) -> tuple[int, int]:
         """(epoch, batches taken of it) when an epoch's iterator is made.
@@ -81,7 +72,7 @@ class DetectionDataModule(L.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, dataset: DetectionDataset, **order: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: Samples, **order: Any) -> DataLoader[Any]:
         self.watched.append(Watched(dataset, self.workers))
         return build_loader(self.watched[-1], self.workers, self.timeout, **order)
 
@@ -90,9 +81,36 @@ class DetectionDataModule(L.LightningDataModule):
         return ", ".join(filter(None, (watched.at_work() for watched in self.watched))) or "unknown"
 
 
-def collate_filled(samples: Sequence[Sample], size: int, canvas: tuple[int, int]) -> Batch:
-    """A batch of `size` images, filled up with the last one (black where there is none); infos tell how many count."""
-    if not samples:
-        return Batch(torch.zeros(size, 3, *canvas, dtype=torch.uint8), [], [])
-    batch = collate([*samples, *[samples[-1]] * (size - len(samples))])
-    return batch._replace(targets=batch.targets[: len(samples)], infos=batch.infos[: len(samples)])
+def detection_data(
+    train: DetectionSplit | None,
+    val: DetectionSplit,
+    canvas: Size,
+    recipe: str,
+    batch_size: int,
+    workers: int,
+    seed: int,
+) -> DataModule:
+    """canvas: (H, W) px. recipe: word of augmentation for training; validation only resizes."""
+    training = None
+    if train is not None:
+        training = DetectionDataset(train, build_augmentation(recipe, canvas), canvas, seed, substitute=True)
+    validation = DetectionDataset(val, build_augmentation("none", canvas), canvas, seed)
+    return DataModule(training, validation, batch_size, workers, seed)
+
+
+class DetectionDataModule(DataModule):
+    """`detection_data` under its former name."""
+
+    def __init__(
+        self,
+        train: DetectionSplit | None,
+        val: DetectionSplit,
+        canvas: Size,
+        recipe: str,
+        batch_size: int,
+        workers: int,
+        seed: int,
+    ) -> None:
+        made = detection_data(train, val, canvas, recipe, batch_size, workers, seed)
+        super().__init__(made.training, made.validation, batch_size, workers, seed)
+        self.val, self.canvas = val, canvas

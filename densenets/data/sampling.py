@@ -1,8 +1,10 @@
 """Which image comes when: a function of the seed and of how far the training is, never of state."""
 
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import blake2b
+from itertools import groupby
 
 import numpy as np
 
@@ -47,29 +49,37 @@ class KeyedBatchSampler:
             yield [(epoch, index) for index in batch]
 
 
-class EvalSampler:
-    """Every image once over all ranks, without padding: shards may differ by one in length. Keys of epoch 0.
+class EvalBatches:
+    """Every image once over all ranks, without padding, in batches of one size of image each. Keys of epoch 0.
 
-    leave_out: indices that need not come.
+    Every rank gets as many batches, one at least: one that made a step less than another would leave it waiting.
+    sizes: (H, W) of each image. fill: (H, W) -> how many images a batch of that size has at most; neither the ranks
+    nor `leave_out`, the indices that need not come, change it.
     """
 
-    def __init__(self, length: int, rank: int = 0, world_size: int = 1, leave_out: Collection[int] = ()) -> None:
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int) -> None:
+        self.sizes = sizes
+        self.fill = {size: min(batch_size, count) for size, count in Counter(sizes).items()}
+
+    def of(self, rank: int = 0, world_size: int = 1, leave_out: Collection[int] = ()) -> list[list[Key]]:
+        """The batches of one rank; the last ones may be short or empty."""
+        shards = self._shards(world_size, leave_out)
+        longest = max(1, *map(len, shards))
+        return shards[rank] + [[] for _ in range(longest - len(shards[rank]))]
+
+    def _shards(self, world_size: int, leave_out: Collection[int]) -> list[list[list[Key]]]:
         left = set(leave_out)
-        wanted = [index for index in range(length) if index not in left]
-        self.indices = wanted[rank::world_size]
-        self.longest = len(wanted[::world_size])  # shard of any rank
+        place = {size: number for number, size in enumerate(self.fill)}
+        wanted = [index for index in range(len(self.sizes)) if index not in left]
+        wanted.sort(key=lambda index: place[self.sizes[index]])  # stable: in order within one size
+        return [self._cut(wanted[rank::world_size]) for rank in range(world_size)]
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[Key]:
-        return ((0, index) for index in self.indices)
-
-    def in_batches(self, size: int) -> list[list[Key]]:
-        """As many batches on every rank, one at least, the last ones short or empty: a rank that made a step less than
-        another would leave it waiting."""
-        keys = list(self)
-        return [keys[first : first + size] for first in range(0, max(1, self.longest), size)]
+    def _cut(self, indices: list[int]) -> list[list[Key]]:
+        batches: list[list[Key]] = []
+        for size, group in groupby(indices, key=self.sizes.__getitem__):
+            keys = [(0, index) for index in group]
+            batches += [keys[first : first + self.fill[size]] for first in range(0, len(keys), self.fill[size])]
+        return batches
 
 
 def keyed_hash(*numbers: int) -> int:

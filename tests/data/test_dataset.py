@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from densenets.config import ReadingRules
 from densenets.contract import Batch
 from densenets.data import open_split
-from densenets.data.dataset import DetectionDataset, DetectionSplit, Objects, Sample, collate
+from densenets.data.dataset import DetectionDataset, DetectionSplit, Objects
 from densenets.data.decode import PictureError
-from densenets.data.sampling import EvalSampler, KeyedBatchSampler, keyed_hash
+from densenets.data.samples import Sample, collate
+from densenets.data.sampling import KeyedBatchSampler, keyed_hash
 from densenets.data.transforms import build_augmentation
 from densenets.errors import InputError
 
@@ -113,7 +114,7 @@ def test_samples_do_not_depend_on_workers_and_never_repeat(split: DetectionSplit
 
 @pytest.mark.slow
 def test_samples_are_the_same_in_processes_started_afresh(split: DetectionSplit) -> None:
-    keys = EvalSampler(4)
+    keys = [(0, index) for index in range(4)]
     loader = DataLoader(
         dataset(split), sampler=keys, batch_size=2, num_workers=1, collate_fn=list, multiprocessing_context="spawn"
     )

@@ -1,10 +1,13 @@
 """Order of the images: the same for every rank and worker, resumable anywhere, never the same in two epochs."""
 
 import itertools
+from collections.abc import Collection
+from typing import Any
 
+import numpy as np
 import pytest
 
-from densenets.data.sampling import EvalSampler, KeyedBatchSampler, epoch_order, keyed_hash
+from densenets.data.sampling import EvalBatches, KeyedBatchSampler, epoch_order, keyed_hash
 
 LENGTHS = range(1, 18)
 WORLDS = (1, 2, 3)
@@ -77,22 +80,33 @@ def test_every_image_comes_first_equally_often() -> None:
     assert all(420 < firsts.count(index) < 580 for index in range(4))
 
 
-def test_evaluation_sees_each_image_once() -> None:
-    for length, world in itertools.product(LENGTHS, WORLDS):
-        shards = [EvalSampler(length, rank, world) for rank in range(world)]
-        assert [len(list(shard)) for shard in shards] == [len(shard) for shard in shards]
-        assert sorted(key for shard in shards for key in shard) == [(0, index) for index in range(length)]
+def shards(sizes: list[tuple[int, int]], world: int, batch: int, left_out: Collection[int] = ()) -> list[Any]:
+    return [EvalBatches(sizes, batch).of(rank, world, left_out) for rank in range(world)]
 
 
-def test_evaluation_has_as_many_batches_on_every_rank() -> None:
-    for length, world, size in itertools.product((0, 1, 2, 5, 8, 17), (1, 2, 3), (1, 4)):
+def test_evaluation_sees_each_image_once_in_as_many_batches_on_every_rank() -> None:
+    rng = np.random.default_rng(0)
+    for length, world, batch, kinds in itertools.product((0, 1, 2, 5, 8, 17), (1, 2, 3), (1, 4), (1, 2, 9)):
+        sizes = [(8, 8 + int(kind)) for kind in rng.integers(0, kinds, length)]
         left_out = range(0, length, 3)
-        shards = [EvalSampler(length, rank, world, left_out).in_batches(size) for rank in range(world)]
-        assert len({len(shard) for shard in shards}) == 1
-        assert len(shards[0]) >= 1
-        assert all(len(batch) <= size for shard in shards for batch in shard)
-        keys = sorted(index for shard in shards for batch in shard for _, index in batch)
-        assert keys == sorted(set(range(length)) - set(left_out))
+        for without in ((), left_out):
+            ranks = shards(sizes, world, batch, without)
+            assert len({len(rank) for rank in ranks}) == 1
+            assert len(ranks[0]) >= 1
+            assert all(len(keys) <= batch for rank in ranks for keys in rank)
+            assert all(len({sizes[index] for _, index in keys}) <= 1 for rank in ranks for keys in rank)
+            seen = sorted(index for rank in ranks for keys in rank for _, index in keys)
+            assert seen == sorted(set(range(length)) - set(without))
+
+
+def test_images_of_one_size_are_dealt_out_in_turn() -> None:
+    assert shards([(8, 8)] * 7, 2, 3) == [[[(0, 0), (0, 2), (0, 4)], [(0, 6)]], [[(0, 1), (0, 3), (0, 5)], []]]
+
+
+def test_a_rare_size_makes_small_batches_which_all_ranks_share() -> None:
+    sizes = [(8, 8)] * 4 + [(8, 9 + i) for i in range(6)]
+    assert EvalBatches(sizes, 4).fill == {(8, 8): 4, **{(8, 9 + i): 1 for i in range(6)}}
+    assert {len(rank) for rank in shards(sizes, 2, 4)} == {4}
 
 
 def test_hash_is_the_same_everywhere_and_tells_keys_apart() -> None:
