@@ -115,11 +115,12 @@ def read_lines(
                 if not isinstance(evaluations[-1], dict):
                     problems.add(f"{place}does not say what was judged by what [V08]")
                 continue
-            image = line.get("image_id")
-            content = content_of(line) if type(image) is int and abs(image) < LARGEST_ID else None
+            given = line.get("image_id")
+            known = type(given) is int and abs(given) < LARGEST_ID
+            content = content_of(line) if known else None
             if content is None:
                 problems.add(f"{place}no image with its {words} [V08]")
-            elif image in images:
+            elif (image := line["image_id"]) in images:
                 problems.add(f"{place}image {image} was judged already, in {printable(images[image])} [V14]")
             else:
                 images[image] = path

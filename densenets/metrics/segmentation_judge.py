@@ -1,0 +1,154 @@
+"""Collects the counts of a split over batches and processes, and has them scored once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from densenets.contract import ImageInfo, Mask
+from densenets.errors import printable
+from densenets.metrics.coco_map import refuse_unseen
+from densenets.metrics.parts import PartWriter, read_lines
+from densenets.metrics.processes import Fault, on_the_first, own_part, refuse_doubles, refuse_faults, told_to_all
+from densenets.metrics.segmentation_iou import (
+    MEANS,
+    Counts,
+    Rules,
+    Total,
+    added,
+    count,
+    from_plain,
+    nothing,
+    plain,
+    scores,
+)
+
+
+class Counted(NamedTuple):
+    """What was judged so far: the images' ids and their sum."""
+
+    images: list[int]
+    counts: Counts
+
+
+class Share(NamedTuple):
+    """What one process has counted. faults: what it could not take."""
+
+    counted: Counted
+    faults: list[Fault]
+
+
+class SegmentationJudge:
+    """The scores of one split, from any number of processes, see `segmentation_iou.scores`.
+
+    Each process adds up its own images' counts, whatever their number in the same memory but for a row for each object,
+    and with `folder` writes those of each image there as they come, see `parts`. The first one adds the processes up.
+    All of it is whole numbers, so that no split of the images over processes changes a bit.
+
+    images: the ids of all images of the split. evaluation: plain types that say what is judged by what. before: what an
+    earlier process judged of the same; the parts in `folder` are gone on with. each: gets the (H, W) uint8 classes
+    of every image at its file's size, on the model's device.
+    """
+
+    logged = MEANS
+
+    def __init__(
+        self,
+        rules: Rules,
+        images: Sequence[int],
+        folder: Path | None = None,
+        evaluation: dict[str, Any] | None = None,
+        before: Counted | None = None,
+        each: Callable[[ImageInfo, Tensor], None] | None = None,
+    ) -> None:
+        self.rules, self.split = rules, [int(image) for image in images]
+        self.folder, self.evaluation, self.before, self.each = folder, evaluation or {}, before, each
+        self.part: PartWriter | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.images: list[int] = []
+        self.total = Total(self.rules)
+        self.faults: list[Fault] = []
+        self.judged: dict[str, Any] | None = None
+
+    def reset(self) -> None:
+        """Before the first batch of a pass over the split."""
+        self._forget()
+        if self.part:
+            self.part.close()
+        if self.folder is not None:
+            self.part = own_part(self.folder, self.evaluation, go_on=self.before is not None)
+
+    def add(self, logits: Tensor, infos: list[ImageInfo], targets: Sequence[Mask]) -> None:
+        """One batch: (N, C, h, w) logits of the canvas, brought to each file's size before a class is chosen.
+
+        Images beyond the infos are filling and are dropped. A logit that is not finite is a fault of the model, told by
+        `result` for all images of all processes.
+        """
+        for info, values, target in zip(infos, logits.detach()[: len(infos)], targets[: len(infos)], strict=True):
+            if not torch.stack(values.aminmax()).isfinite().all():  # both are NaN where any is
+                line = f"{printable(info.file)}: image {info.image_id}: the model gave a logit that is not finite [V03]"
+                self.faults.append((info.image_id, line))
+                continue
+            prediction = classes_of(values, info)
+            self._take(info.image_id, count(prediction, _moved(target, prediction.device), self.rules))
+            if self.each:
+                self.each(info, prediction)
+
+    def _take(self, image: int, counts: Counts) -> None:
+        self.images.append(image)
+        self.total.add(counts)
+        if self.part:
+            self.part.add(image, plain(counts))
+
+    def result(self) -> dict[str, Any]:
+        """The scores, in every process; each has to ask. Raises in every process what the first one raises."""
+        if self.judged is None:
+            shares = on_the_first(Share(Counted(self.images, self.total.counts()), self.faults))
+            self.judged = told_to_all(lambda: self._judge(shares))
+        return self.judged
+
+    def _judge(self, shares: list[Share]) -> dict[str, Any]:
+        refuse_faults([fault for share in shares for fault in share.faults])
+        before = self.before or Counted([], nothing(self.rules))
+        refuse_doubles(before.images, [share.counted.images for share in shares])
+        parts = [before, *(share.counted for share in shares)]
+        refuse_unseen({*self.split}.difference(*(part.images for part in parts)))
+        whole = added([part.counts for part in parts], self.rules)
+        return told(Counted([image for part in parts for image in part.images], whole), self.rules)
+
+
+def _moved(target: Mask, device: torch.device) -> Mask:
+    return Mask(target.ids.to(device), None if target.instances is None else target.instances.to(device))
+
+
+def classes_of(logits: Tensor, info: ImageInfo) -> Tensor:
+    """(H, W) uint8 class of each px of the file, on the logits' device; of equal logits the first."""
+    return info.logits_to_file(logits).argmax(dim=0).to(torch.uint8)
+
+
+def told(counted: Counted, rules: Rules) -> dict[str, Any]:
+    """`scores` and "counts": images, pixels that have a class, objects."""
+    counts = counted.counts
+    numbers = {"images": len(counted.images), "pixels": int(counts.matrix.sum()), "objects": len(counts.objects)}
+    return {**scores(counts, rules), "counts": numbers}
+
+
+def read_counted(files: Sequence[Path], rules: Rules) -> tuple[dict[str, Any] | None, Counted]:
+    """What an evaluation that broke off left, and what it says of itself; None where no file got so far.
+
+    Raises InputError, see `parts.read_lines`.
+    """
+    total = Total(rules)
+
+    def take(line: dict[str, Any]) -> bool | None:
+        counts = from_plain(line, rules)
+        if counts is not None:
+            total.add(counts)  # at once: all images' matrices would be too much
+        return None if counts is None else True
+
+    evaluation, images, _ = read_lines(files, take, "cells, pixels and objects")
+    return evaluation, Counted(images, total.counts())
