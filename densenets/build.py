@@ -2,10 +2,10 @@
 
 import types
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,17 @@ from torch import Tensor, nn
 from densenets.backbones import BACKBONES, build_backbone
 from densenets.backbones.base import NORMALIZATIONS
 from densenets.backbones.weights import load_named, load_weights, read_state
-from densenets.config import SSDOptions
+from densenets.config import SegmentationOptions, SSDOptions
 from densenets.errors import InputError, printable
-from densenets.heads import HEADS
+from densenets.heads import HEADS, task_of
 from densenets.heads import torchvision as tv
 
-if TYPE_CHECKING:
-    from densenets.heads.ssd import SSD  # the heads are imported when one is chosen
+if TYPE_CHECKING:  # the heads are imported when one is chosen
+    from densenets.heads.segmentation import Segmentation
+    from densenets.heads.ssd import SSD
+
+Options: TypeAlias = SSDOptions | SegmentationOptions
+Model: TypeAlias = "SSD | Segmentation"
 
 MOST_CLASSES = 10_000
 LONGEST_SIDE = 8192  # px of a canvas
@@ -30,7 +34,8 @@ class ModelDescription:
     """All that is needed to make a model again; plain types, saved in every checkpoint.
 
     classes: names in the order of the labels. category_ids: their ids in the data set's own files.
-    canvas: (H, W) in px. weights: where the backbone started from, for the record.
+    canvas: (H, W) in px; of a segmenter, which takes any size, that of the crops it was trained on.
+    weights: where the backbone started from, for the record. options: the fields of the head's options.
     """
 
     backbone: str
@@ -44,7 +49,7 @@ class ModelDescription:
     reduced_tail: bool
     scale_last: bool
     weights: str | None
-    ssd: dict[str, Any]
+    options: dict[str, Any]
 
     def plain(self) -> dict[str, Any]:
         return {**asdict(self), "canvas": list(self.canvas)}
@@ -62,47 +67,56 @@ def build_model(
     reduced_tail: bool = False,
     scale_last: bool = True,
     weights: str | Path | None = None,
-    ssd: SSDOptions | None = None,
-) -> "SSD":
-    """A detector (see `contract.Detector`) of any backbone and any head.
+    options: Options | None = None,
+) -> Model:
+    """A detector or segmenter (see `contract`) of any backbone and any head.
 
     Args:
         backbone: a word of `backbones.BACKBONES`.
         head: a word of `heads.HEADS`.
-        num_classes: without background.
-        size: of the canvas in px: a side, or (H, W).
+        num_classes: of a detector without background.
+        size: of the canvas in px: a side, or (H, W). A segmenter takes images of any size.
         width: multiplier of the backbone's channels, as the papers have it.
         padding: "torch", or "tf" for TensorFlow's SAME.
         normalize: "imagenet", or "half" for [-1, 1].
-        reduced_tail: V3's last stage halved (V3 paper, Table 6, dagger).
-        scale_last: let V2's last layer shrink with widths below 1, as TensorFlow's detectors do.
+        reduced_tail: the last stage halved: under a detector the dagger of V3 Table 6, under a segmenter RF2 of Table 7.
+        scale_last: let V2's last layer shrink with widths below 1, as TensorFlow's detectors do; no segmenter reads it.
         weights: state_dict the backbone starts from, see `backbones.weights.load_weights`.
+        options: the head's own kind of them; its defaults where not given.
 
     Raises InputError for a word that does not exist and for weights that do not fit.
     """
-    if head not in HEADS:
-        raise InputError(f"head: {printable(head)}: expected one of {', '.join(HEADS)}")
     if not 0 < num_classes <= MOST_CLASSES:
         raise InputError(f"{num_classes} classes: expected 1 to {MOST_CLASSES}")
-    module, _, name = HEADS[head].partition(":")
-    head_class: type[SSD] = getattr(import_module(module), name)
-    options = ssd or SSDOptions()
+    head_class = class_of(head)
+    options = head_class.options_type() if options is None else options
+    if not isinstance(options, head_class.options_type):
+        raise TypeError(f"{head} takes {head_class.options_type.__name__}, not {type(options).__name__}")
+    own_stride = options.output_stride if isinstance(options, SegmentationOptions) else None
     net = build_backbone(
         backbone,
         width=width,
+        output_stride=own_stride or head_class.output_stride,
         padding=padding,
         normalize=normalize,
-        reduced_tail=reduced_tail,
-        scale_last=scale_last and backbone == "v2",
+        reduced_tail=head_class.task if reduced_tail else "none",
+        scale_last=scale_last and backbone == "v2" and head_class.task == "detection",
         bn_momentum=options.bn_momentum,
+        atrous=head_class.atrous,
     )
     if weights is not None:
         load_weights(net, Path(weights))
     else:
         head_class.initialise(net)
-    net.keep(head_class.taps)
-    model: SSD = head_class(net, num_classes, canvas_of(size), width, options)
+    model: Model = head_class(net, num_classes, canvas_of(size), options)
     return model.to(memory_format=torch.channels_last)
+
+
+def class_of(head: str) -> Any:
+    """The class of a head, imported now; it states `task`, `options_type`, `output_stride` and `atrous`."""
+    task_of(head)
+    module, _, name = HEADS[head].place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
@@ -118,7 +132,7 @@ def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
     return (sides[0], sides[-1])
 
 
-def build_from(description: ModelDescription, weights: str | Path | None = None) -> "SSD":
+def build_from(description: ModelDescription, weights: str | Path | None = None) -> Model:
     """The model a description tells of, with fresh weights, or its backbone with those of a file."""
     return build_model(
         description.backbone,
@@ -131,7 +145,7 @@ def build_from(description: ModelDescription, weights: str | Path | None = None)
         reduced_tail=description.reduced_tail,
         scale_last=description.scale_last,
         weights=weights,
-        ssd=SSDOptions(**description.ssd),
+        options=class_of(description.head).options_type(**description.options),
     )
 
 
@@ -147,7 +161,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {  # of a description, and what each 
     "reduced_tail": lambda v: _fits(v, bool),
     "scale_last": lambda v: _fits(v, bool),
     "weights": lambda v: _fits(v, str | None),
-    "ssd": lambda v: _fits(v, SSDOptions),
+    "options": lambda v: type(v) is dict,  # of the head's kind: see below
 }
 
 
@@ -160,8 +174,11 @@ def read_description(plain: Any, source: str) -> ModelDescription:
     if bad or len(plain["classes"]) != len(plain["category_ids"]):
         known = ", ".join(bad) or "category_ids"
         raise InputError(f"{shown}: its description of the model cannot be one of this version: {known} [X03]")
+    kind = class_of(plain["head"]).options_type
+    if not _fits(plain["options"], kind):
+        raise InputError(f"{shown}: its description of the model cannot be one of this version: options [X03]")
     try:
-        SSDOptions(**plain["ssd"])
+        kind(**plain["options"])
     except InputError as fault:
         raise InputError(f"{shown}: {fault} [X03]") from fault
     return ModelDescription(**{**plain, "canvas": cast(tuple[int, int], tuple(plain["canvas"]))})
@@ -177,7 +194,7 @@ def _fits(value: object, hint: Any) -> bool:
         return any(_fits(value, part) for part in parts)
     if origin is list:
         return type(value) is list and all(_fits(item, parts[0]) for item in value)
-    if hint is SSDOptions:
+    if is_dataclass(hint):
         hints = get_type_hints(hint)
         return type(value) is dict and value.keys() == hints.keys() and all(_fits(value[k], hints[k]) for k in hints)
     if hint in (int, float):
@@ -213,29 +230,33 @@ def check_shapes(description: ModelDescription, state: dict[str, Any], source: s
             raise InputError(f"{printable(source)}: the weights do not fit: {told} [X08]")
 
 
-def load_torchvision(path: str | Path) -> "SSD":
-    """torchvision's ssdlite320_mobilenet_v3_large from its state_dict: same boxes, scores and labels (less 1).
+def load_torchvision(path: str | Path) -> Model:
+    """torchvision's own models from their state_dict: ssdlite320_mobilenet_v3_large, which gives the same boxes, scores
+    and labels (less 1: background is 0 there and none here), or lraspp_mobilenet_v3_large, the same logits.
 
-    torchvision numbers background 0; here labels start with the first class. Raises InputError.
+    Raises InputError for any other and for one that is not whole.
     """
     state = read_state(Path(path))
-    if not tv.is_ssdlite(state):
-        raise InputError(f"{printable(path)}: not a state_dict of torchvision's ssdlite320_mobilenet_v3_large")
+    if not (tv.is_ssdlite(state) or tv.is_lraspp(state)):
+        known = "ssdlite320_mobilenet_v3_large or lraspp_mobilenet_v3_large"
+        raise InputError(f"{printable(path)}: not a state_dict of torchvision's {known}")
     try:
-        backbone, head = tv.split_ssdlite(state)
-        classes, reduced = tv.num_classes(state), tv.has_reduced_tail(backbone)
+        backbone, head = tv.split_ssdlite(state) if tv.is_ssdlite(state) else tv.split_lraspp(state)
+        model = _torchvision_ssdlite(state, backbone) if tv.is_ssdlite(state) else _torchvision_lraspp(state)
     except (KeyError, IndexError, ValueError, AttributeError) as fault:
         raise InputError(f"{printable(path)}: parts of torchvision's net are missing: {printable(fault)}") from fault
-    options = SSDOptions(anchors="torchvision", top_k="per-class", candidates=300, detections=300)
-    model = build_model(
-        "v3-large",
-        "ssdlite",
-        classes,
-        normalize="half",
-        reduced_tail=reduced,
-        ssd=options,
-    )
     load_named(model.backbone, backbone, path)
     own = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
     load_state(model, own | head, str(path))
     return model
+
+
+def _torchvision_ssdlite(state: dict[str, Tensor], backbone: dict[str, Tensor]) -> Model:
+    options = SSDOptions(anchors="torchvision", top_k="per-class", candidates=300, detections=300)
+    reduced, classes = tv.has_reduced_tail(backbone), tv.num_classes(state)
+    return build_model("v3-large", "ssdlite", classes, normalize="half", reduced_tail=reduced, options=options)
+
+
+def _torchvision_lraspp(state: dict[str, Tensor]) -> Model:
+    classes = state["classifier.low_classifier.weight"].shape[0]
+    return build_model("v3-large", "lraspp-torchvision", classes, size=480)  # its recipe's crops

@@ -153,14 +153,14 @@ ODD_FIELDS = {
     "reduced_tail": [1, None],
     "scale_last": ["yes"],
     "weights": [3],
-    "ssd": [{}, None, {"scales": 3}, {"anchors": "x"}, {"candidates": 10**15}, {"nms_iou": 2}, {"strange": 1}],
+    "options": [{}, None, {"scales": 3}, {"anchors": "x"}, {"candidates": 10**15}, {"nms_iou": 2}, {"strange": 1}],
 }
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ODD_FIELDS.items() for value in values])
 def test_a_description_that_cannot_be_is_refused(tmp_path, capsys, name: str, value: Any) -> None:
     content = checkpoint()
-    content["densenets"][name] = {**content["densenets"]["ssd"], **value} if name == "ssd" and value else value
+    content["densenets"][name] = {**content["densenets"]["options"], **value} if name == "options" and value else value
     torch.save(content, tmp_path / "x.ckpt")
     assert main(["predict", "--checkpoint", str(tmp_path / "x.ckpt"), "--images", str(Path(__file__).parent)]) == 2
     from densenets.run.model import load

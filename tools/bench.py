@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -88,7 +89,7 @@ def models() -> tuple[torch.nn.Module, SSD]:
             theirs.head(list(theirs.backbone(torch.rand(4, 3, SIZE, SIZE) * 2 - 1).values()))
     with tempfile.TemporaryDirectory() as folder:
         torch.save(theirs.state_dict(), Path(folder) / "theirs.pth")
-        ours = load_torchvision(Path(folder) / "theirs.pth")
+        ours = cast(SSD, load_torchvision(Path(folder) / "theirs.pth"))
     return theirs, ours
 
 

@@ -24,9 +24,10 @@ def build_backbone(
     output_stride: int = 32,
     padding: str = "torch",
     normalize: str = "imagenet",
-    reduced_tail: bool = False,
+    reduced_tail: str = "none",
     scale_last: bool = False,
     bn_momentum: float | None = None,
+    atrous: str = "slim",
 ) -> "Backbone":
     """The net called `name` with random weights; what each option means stands in `NetOptions`.
 
@@ -37,7 +38,7 @@ def build_backbone(
     from densenets.backbones.base import NetOptions
 
     rule = cast("PaddingRule", padding)  # NetOptions checks it
-    options = NetOptions(width, output_stride, rule, normalize, reduced_tail, scale_last, bn_momentum)
+    options = NetOptions(width, output_stride, rule, normalize, reduced_tail, scale_last, bn_momentum, atrous)
     module, _, attribute = BACKBONES[name].partition(":")
     net: Backbone = getattr(import_module(module), attribute)(options)
     return net

@@ -32,9 +32,11 @@ class NetOptions:
 
     width: the multiplier of every channel count.
     output_stride: 32, 16 or 8; a block that would stride further dilates those behind it instead.
+    atrous: whether it dilates itself too ("torchvision") or not ("slim", TensorFlow's); see `place`.
     padding: "torch" pads both sides alike, "tf" is TensorFlow's SAME (for weights that come from there).
     normalize: "imagenet", or "half" for inputs in [-1, 1].
-    reduced_tail: V3's dagger of detection (Table 6): the output channels of the last stage are halved.
+    reduced_tail: the output channels of the last stage are halved, by one of two reductions of V3's paper: "detection"
+        is its dagger (Table 6), "segmentation" its RF2 (Table 7), which halves the stage's expansions in V3 as well.
     scale_last: V2's last convolution shrinks too below width 1 (slim's nets for detection). V3's always does, V1 has
         none: both do what is asked either way.
     bn_momentum: torch's momentum (1 - decay) for all BatchNorms; None is the net's own.
@@ -44,12 +46,15 @@ class NetOptions:
     output_stride: int = 32
     padding: PaddingRule = "torch"
     normalize: str = "imagenet"
-    reduced_tail: bool = False
+    reduced_tail: str = "none"
     scale_last: bool = False
     bn_momentum: float | None = None
+    atrous: str = "slim"
 
     def __post_init__(self) -> None:
         _one_of("output_stride", self.output_stride, (32, 16, 8))
+        _one_of("reduced_tail", self.reduced_tail, ("none", "detection", "segmentation"))
+        _one_of("atrous", self.atrous, ("slim", "torchvision"))
         _one_of("padding", self.padding, ("torch", "tf"))
         _one_of("normalize", self.normalize, tuple(NORMALIZATIONS))
         if not 0 < self.width <= 10:
@@ -84,18 +89,18 @@ class Placed(NamedTuple):
     actual: int
 
 
-def place(strides: Sequence[int], output_stride: int) -> list[Placed]:
+def place(strides: Sequence[int], output_stride: int, atrous: str = "slim") -> list[Placed]:
     """The paper's strides of the blocks, behind a stem of stride 2, at an output stride.
 
     The atrous rule of TensorFlow's slim: the block that would have strided keeps the dilation so far, those behind it
-    use the rate. (torchvision dilates that block as well.)
+    use the rate. torchvision's: that block uses the rate as well. Weights know no difference, what they compute does.
     """
     nominal, actual, rate = 2, 2, 1
     placed = []
     for stride in strides:
         nominal *= stride
         if actual * stride > output_stride:
-            placed.append(Placed(1, rate, nominal, actual))
+            placed.append(Placed(1, rate * stride if atrous == "torchvision" else rate, nominal, actual))
             rate *= stride
         else:
             actual *= stride
@@ -118,7 +123,7 @@ def depth(tap: Tap) -> tuple[int, int]:
     return tap.block, PART_ORDER[tap.part]
 
 
-def find_taps(nominal: Sequence[int], blocks: Sequence[Block], has_top: bool) -> dict[str, Tap]:
+def find_taps(nominal: Sequence[int], blocks: Sequence[Block], has_top: bool, context: str) -> dict[str, Tap]:
     """The house's taps in order of depth: `nominal` strides place them, whatever the output stride is."""
     first = {stride: nominal.index(stride) for stride in (8, 32)}
     last = {stride: len(nominal) - 1 - nominal[::-1].index(stride) for stride in (4, 8, 16, 32)}
@@ -133,6 +138,7 @@ def find_taps(nominal: Sequence[int], blocks: Sequence[Block], has_top: bool) ->
         "c5": Tap(last[32], "out"),
         "top": Tap(len(blocks), "out") if has_top else Tap(last[32], "out"),
     }
+    taps["context"] = taps[context]
     return dict(sorted(taps.items(), key=lambda item: depth(item[1])))  # stable: names of one place keep this order
 
 
@@ -140,14 +146,16 @@ class Backbone(nn.Module):
     """Stem, blocks and, in V2 and V3, a last 1x1 convolution (`top`).
 
     `specs` names the taps that `forward` returns, in order of depth: all of them, or those of `keep`. The strides in
-    it are those of this net; the names keep to the paper's strides. Two taps may be one place (V1: c4_expand and top).
+    it are those of this net; the names keep to the paper's strides. Two taps may be one place (V1: c5 and top).
+    `context` is the map that segmentation reads in the papers: V3's last convolution, but V2's last block.
     """
 
     EPS: ClassVar[float] = 1e-5
     MOMENTUM: ClassVar[float] = 0.1
     HIDDEN: ClassVar[int | None] = None  # the classifier's hidden layer
     WIDTHS: ClassVar[Sequence[int]]  # the paper's output channels of each block, at width 1
-    REDUCES_TAIL: ClassVar[bool] = False
+    CONTEXT: ClassVar[str] = "c5"
+    REDUCES_TAIL: ClassVar[Sequence[str]] = ()  # for which task a paper says how
 
     specs: dict[str, FeatureSpec]
     mean: Tensor
@@ -162,8 +170,10 @@ class Backbone(nn.Module):
         placed: Sequence[Placed],
     ) -> None:
         super().__init__()
-        if options.reduced_tail and not self.REDUCES_TAIL:
-            raise InputError(f"reduced_tail: {type(self).__name__}: only V3's paper describes a reduced tail")
+        if options.reduced_tail not in ("none", *self.REDUCES_TAIL):
+            raise InputError(
+                f"reduced_tail: {type(self).__name__}: no paper describes its tail reduced for {options.reduced_tail}"
+            )
         self.options = options
         mean, std = NORMALIZATIONS[options.normalize]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
@@ -173,7 +183,7 @@ class Backbone(nn.Module):
         self.top = top
         self._nominal = [row.nominal for row in placed]
         self._frozen = (0, False)
-        self._taps = find_taps(self._nominal, blocks, top is not None)
+        self._taps = find_taps(self._nominal, blocks, top is not None, self.CONTEXT)
         self.specs = {name: self._spec(tap, blocks, placed) for name, tap in self._taps.items()}
         self.apply(initialize)
 
@@ -191,7 +201,7 @@ class Backbone(nn.Module):
         for index, block in enumerate(self.blocks):
             x = self._collect(index, block(x), found)
         if self.top is not None:
-            found["top"] = self.top(x)
+            self._collect(len(self.blocks), Parts(None, None, self.top(x)), found)
         return found
 
     def normalize(self, images: Tensor) -> Tensor:

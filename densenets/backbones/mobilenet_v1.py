@@ -30,7 +30,7 @@ class MobileNetV1(Backbone):
         momentum = options.momentum(self.MOMENTUM)
         layer = partial(ConvNormAct, padding=options.padding, eps=self.EPS, momentum=momentum)
         pair = partial(DepthwiseSeparable, padding=options.padding, eps=self.EPS, momentum=momentum)
-        placed = place([stride for _, stride in self.TABLE], options.output_stride)
+        placed = place([stride for _, stride in self.TABLE], options.output_stride, options.atrous)
         widths = [options.channels(out) for out in (32, *self.WIDTHS)]
         blocks = [
             pair(before, after, 3, at.stride, dilation=at.dilation)

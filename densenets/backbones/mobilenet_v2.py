@@ -22,13 +22,16 @@ class MobileNetV2(Backbone):
 
     WIDTHS = tuple(c for _, c, _ in BLOCKS)
     TOP = 1280
+    REDUCES_TAIL = ("segmentation",)
 
     def __init__(self, options: NetOptions = DEFAULT) -> None:
         momentum = options.momentum(self.MOMENTUM)
         layer = partial(ConvNormAct, padding=options.padding, eps=self.EPS, momentum=momentum)
         residual = partial(InvertedResidual, padding=options.padding, eps=self.EPS, momentum=momentum)
-        placed = place([stride for _, _, stride in BLOCKS], options.output_stride)
-        widths = [options.channels(out) for out in (32, *self.WIDTHS)]
+        placed = place([stride for _, _, stride in BLOCKS], options.output_stride, options.atrous)
+        halved = 0.5 if options.reduced_tail == "segmentation" else 1.0
+        outs = [out * halved if at.nominal == 32 else out for out, at in zip(self.WIDTHS, placed, strict=True)]
+        widths = [options.channels(out) for out in (32, *outs)]
         blocks = [
             residual(before, make_divisible(before * t), after, 3, at.stride, dilation=at.dilation)
             for (t, _, _), before, after, at in zip(BLOCKS, widths[:-1], widths[1:], placed, strict=True)

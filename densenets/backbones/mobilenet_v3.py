@@ -32,7 +32,8 @@ class MobileNetV3(Backbone):
 
     EPS = 1e-3
     MOMENTUM = 0.01
-    REDUCES_TAIL = True
+    CONTEXT = "top"
+    REDUCES_TAIL = ("detection", "segmentation")
     TABLE: ClassVar[Sequence[Row]]
     TOP: ClassVar[int]
 
@@ -40,14 +41,16 @@ class MobileNetV3(Backbone):
         momentum = options.momentum(self.MOMENTUM)
         layer = partial(ConvNormAct, activation="hswish", padding=options.padding, eps=self.EPS, momentum=momentum)
         residual = partial(InvertedResidual, padding=options.padding, eps=self.EPS, momentum=momentum)
-        placed = place([row.stride for row in self.TABLE], options.output_stride)
-        tail = [0.5 if options.reduced_tail and at.nominal == 32 else 1.0 for at in placed]
+        placed = place([row.stride for row in self.TABLE], options.output_stride, options.atrous)
+        halved = 1.0 if options.reduced_tail == "none" else 0.5
+        tail = [halved if at.nominal == 32 else 1.0 for at in placed]
         outs = [row.out * part for row, part in zip(self.TABLE, tail, strict=True)]
+        ratios = self.ratios()
+        if options.reduced_tail == "segmentation":  # the blocks behind this one follow their halved inputs
+            ratios[tail.index(halved)] *= halved
         widths = [options.channels(out) for out in (STEM, *outs)]
         blocks = []
-        for row, ratio, before, after, at in zip(
-            self.TABLE, self.ratios(), widths[:-1], widths[1:], placed, strict=True
-        ):
+        for row, ratio, before, after, at in zip(self.TABLE, ratios, widths[:-1], widths[1:], placed, strict=True):
             expanded = make_divisible(before * ratio)
             squeezed = make_divisible(expanded / 4) if row.se else None
             act = NON_LINEARITY[row.nl]

@@ -23,24 +23,26 @@ class SSD(nn.Module):
     """SSD with full convolutions: extras 1x1 -> 3x3 stride 2, predictors 1x1 as published with V1 (or 3x3).
 
     Args:
-        backbone: pruned to `taps` or not; the detector reads only these.
+        backbone: is pruned to `taps`; the extras shrink with its width multiplier, to a depth of 16 at least.
         num_classes: C, without background.
         canvas: (H, W) of every image it will ever see, in px.
-        width: the backbone's width multiplier; the extras shrink with it, to a depth of 16 at least.
     """
 
     task = "detection"
+    options_type = SSDOptions
     taps = ("c4_expand", "top")
+    output_stride = 32
+    atrous = "slim"
     lite = False
     default_kernel = 1
 
     defaults: Tensor
 
-    def __init__(
-        self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], width: float, options: SSDOptions
-    ) -> None:
+    def __init__(self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], options: SSDOptions) -> None:
         super().__init__()
-        self.backbone, self.num_classes, self.canvas, self.options = backbone, num_classes, canvas, options
+        self.backbone = backbone.keep(self.taps)
+        self.num_classes, self.canvas, self.options = num_classes, canvas, options
+        width = backbone.options.width
         sizes = [backbone.specs[tap] for tap in self.taps]
         depths = [max(MIN_DEPTH, int(depth * width)) for depth in EXTRA_DEPTHS]
         channels = [spec.channels for spec in sizes] + depths
@@ -138,6 +140,13 @@ class SSD(nn.Module):
         logits = [_rows(predict(m), outputs) for predict, m in zip(self.class_predictors, maps, strict=True)]
         offsets = [_rows(predict(m), 4) for predict, m in zip(self.box_predictors, maps, strict=True)]
         return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
+
+    def check_batch(self, images: int) -> None:
+        if images * min(rows * columns for rows, columns in self.grids) < 2:
+            raise InputError(
+                f"--batch-size: {images} image a process: the head's last map is 1x1, where BatchNorm needs two images "
+                "at least; take a larger batch or canvas, or more pictures [T04]"
+            )
 
     def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
         """`classification` and `box`, each divided by the number of claimed default boxes, or of images if larger.

@@ -1,4 +1,4 @@
-"""A torchvision SSDLite's state dict under our names."""
+"""A state dict of torchvision's SSDLite or LR-ASPP under our names."""
 
 import re
 from collections.abc import Mapping
@@ -13,6 +13,31 @@ RULES = (
     (r"(_predictors\.\d+\.0)\.0\.", r"\1.conv."),
     (r"(_predictors\.\d+\.0)\.1\.", r"\1.norm."),
 )
+
+LRASPP_RULES = {
+    "classifier.cbr.0.": "branch.conv.",
+    "classifier.cbr.1.": "branch.norm.",
+    "classifier.scale.1.": "gate.",
+    "classifier.low_classifier.": "low_classifier.",
+    "classifier.high_classifier.": "high_classifier.",
+}
+
+
+def is_lraspp(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the names of torchvision's lraspp_mobilenet_v3_large."""
+    return any(key.startswith("classifier.cbr.") for key in state)
+
+
+def split_lraspp(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The backbone's part in the names of torchvision's classifier, and the head's part in ours."""
+    backbone, head = {}, {}
+    for key, tensor in state.items():
+        if key.startswith("backbone."):
+            backbone[key.replace("backbone.", "features.", 1)] = tensor
+        else:
+            prefix = next((prefix for prefix in LRASPP_RULES if key.startswith(prefix)), "")
+            head[LRASPP_RULES.get(prefix, "") + key.removeprefix(prefix)] = tensor
+    return backbone, head
 
 
 def is_ssdlite(state: Mapping[str, Tensor]) -> bool:

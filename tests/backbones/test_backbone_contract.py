@@ -14,8 +14,9 @@ from densenets.backbones import BACKBONES, build_backbone
 from densenets.backbones.base import Backbone, place
 from densenets.errors import InputError
 
-TAPS = {"c2", "c3_first", "c3_dw", "c3", "c4", "c4_expand", "c5_first", "c5", "top"}
-NOMINAL = {"c2": 4, "c3_first": 8, "c3_dw": 8, "c3": 8, "c4": 16, "c4_expand": 16, "c5_first": 32, "c5": 32, "top": 32}
+PLACES = {"c2": 4, "c3_first": 8, "c3_dw": 8, "c3": 8, "c4": 16, "c4_expand": 16, "c5_first": 32, "c5": 32, "top": 32}
+NOMINAL = {**PLACES, "context": 32}
+TAPS = set(NOMINAL)
 EVERY = pytest.mark.parametrize("name", BACKBONES)
 
 
@@ -48,6 +49,8 @@ def test_an_unknown_name_lists_the_choices() -> None:
         ({"width": 0.0}, "width: 0.0: expected a number above 0"),
         ({"width": float("nan")}, "width: nan: expected"),
         ({"bn_momentum": 0.0}, "bn_momentum: 0.0: expected"),
+        ({"reduced_tail": "yes"}, "reduced_tail: yes: expected one of none, detection, segmentation"),
+        ({"atrous": "none"}, "atrous: none: expected one of slim, torchvision"),
     ],
 )
 def test_a_wrong_option_says_what_is_possible(options: dict[str, object], words: str) -> None:
@@ -55,10 +58,10 @@ def test_a_wrong_option_says_what_is_possible(options: dict[str, object], words:
         build_backbone("v2", **options)
 
 
-@pytest.mark.parametrize("name", ["v1", "v2"])
-def test_a_net_without_a_reduced_tail_says_so(name: str) -> None:
-    with pytest.raises(InputError, match="reduced_tail: MobileNet"):
-        build_backbone(name, reduced_tail=True)
+@pytest.mark.parametrize(("name", "task"), [("v1", "detection"), ("v1", "segmentation"), ("v2", "detection")])
+def test_a_net_without_a_reduced_tail_says_so(name: str, task: str) -> None:
+    with pytest.raises(InputError, match=f"reduced_tail: MobileNet.*for {task}"):
+        build_backbone(name, reduced_tail=task)
 
 
 @EVERY
@@ -73,18 +76,19 @@ def test_batch_norm_is_the_papers_unless_told(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "channels"),  # in the tables' own numbers, in order of depth
+    ("name", "channels", "context"),  # in the tables' own numbers, in order of depth; what segmentation reads
     [
-        ("v1", (128, 256, 256, 256, 512, 512, 1024, 1024, 1024)),
-        ("v2", (24, 32, 192, 32, 96, 576, 160, 320, 1280)),
-        ("v3-large", (24, 40, 120, 40, 112, 672, 160, 160, 960)),
-        ("v3-small", (16, 24, 88, 24, 48, 288, 96, 96, 576)),
+        ("v1", (128, 256, 256, 256, 512, 512, 1024, 1024, 1024), 1024),
+        ("v2", (24, 32, 192, 32, 96, 576, 160, 320, 1280), 320),
+        ("v3-large", (24, 40, 120, 40, 112, 672, 160, 160, 960), 960),
+        ("v3-small", (16, 24, 88, 24, 48, 288, 96, 96, 576), 576),
     ],
 )
-def test_the_papers_taps(name: str, channels: tuple[int, ...]) -> None:
+def test_the_papers_taps(name: str, channels: tuple[int, ...], context: int) -> None:
     specs = build_backbone(name).specs
-    assert dict(zip(NOMINAL, channels, strict=True)) == {tap: spec.channels for tap, spec in specs.items()}
-    assert list(specs) == list(NOMINAL)
+    wanted = {**dict(zip(PLACES, channels, strict=True)), "context": context}
+    assert wanted == {tap: spec.channels for tap, spec in specs.items()}
+    assert [tap for tap in specs if tap != "context"] == list(PLACES)
     assert {tap: spec.stride for tap, spec in specs.items()} == NOMINAL
 
 
@@ -114,6 +118,8 @@ def test_the_atrous_rule_by_hand() -> None:
     assert at[8][:5] == at[32][:5]
     assert at[8][5:] == [(1, 1, 8), (1, 2, 8), (1, 2, 8), (1, 4, 8)]
     assert [p.nominal for p in place(strides, 8)] == [2, 4, 4, 8, 8, 16, 16, 32, 32]
+    own = {stride: [p.dilation for p in place(strides, stride, "torchvision")][5:] for stride in (32, 16, 8)}
+    assert own == {32: [1, 1, 1, 1], 16: [1, 1, 2, 2], 8: [2, 2, 4, 4]}
 
 
 @EVERY
@@ -326,5 +332,5 @@ def test_export_of_every_tap(name: str, liven: Callable[..., Backbone]) -> None:
 
 def test_a_block_that_no_longer_strides_may_skip() -> None:
     """The reduced tail of V3-Small has 48 channels on both sides of its last stride; slim adds the input there too."""
-    skips = {stride: build_backbone("v3-small", reduced_tail=True, output_stride=stride) for stride in (32, 16)}
+    skips = {stride: build_backbone("v3-small", reduced_tail="detection", output_stride=stride) for stride in (32, 16)}
     assert [skips[stride].blocks[8].skip for stride in (32, 16)] == [False, True]

@@ -103,14 +103,26 @@ def test_the_last_layer_of_v2(width: float, scale_last: bool, top: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reduced", "channels"),  # V3 Table 6 and slim's definition of its dagger
+    ("name", "reduced", "channels"),  # V3 Table 6 and slim's definition of its dagger; Table 7 and its RF2
     [
-        ("v3-large", False, {"c4_expand": 672, "c5_first": 160, "c5": 160, "top": 960}),
-        ("v3-large", True, {"c4_expand": 672, "c5_first": 80, "c5": 80, "top": 480}),
-        ("v3-small", False, {"c4_expand": 288, "c5_first": 96, "c5": 96, "top": 576}),
-        ("v3-small", True, {"c4_expand": 288, "c5_first": 48, "c5": 48, "top": 288}),
+        ("v3-large", "none", {"c4_expand": 672, "c5_first": 160, "c5": 160, "top": 960}),
+        ("v3-large", "detection", {"c4_expand": 672, "c5_first": 80, "c5": 80, "top": 480}),
+        ("v3-large", "segmentation", {"c4_expand": 336, "c5_first": 80, "c5": 80, "top": 480}),
+        ("v3-small", "none", {"c4_expand": 288, "c5_first": 96, "c5": 96, "top": 576}),
+        ("v3-small", "detection", {"c4_expand": 288, "c5_first": 48, "c5": 48, "top": 288}),
+        ("v3-small", "segmentation", {"c4_expand": 144, "c5_first": 48, "c5": 48, "top": 288}),
+        ("v2", "segmentation", {"c4_expand": 576, "c5_first": 80, "c5": 160, "context": 160}),
     ],
 )
-def test_the_reduced_tail(name: str, reduced: bool, channels: dict[str, int]) -> None:
+def test_the_reduced_tail(name: str, reduced: str, channels: dict[str, int]) -> None:
     specs = build_backbone(name, reduced_tail=reduced).specs
     assert {tap: specs[tap].channels for tap in channels} == channels
+
+
+@pytest.mark.parametrize(
+    ("name", "expansions"),  # of the last stage: the authors' code of RF2
+    [("v3-large", [336, 480, 480]), ("v3-small", [144, 288, 288]), ("v2", [576, 480, 480, 480])],
+)
+def test_the_expansions_of_rf2(name: str, expansions: list[int]) -> None:
+    blocks = build_backbone(name, reduced_tail="segmentation").blocks
+    assert [block.channels["expand"] for block in blocks[-len(expansions) :]] == expansions

@@ -26,9 +26,9 @@ COUNTS = [
     ("v2", "ssdlite", 90, {"width": 0.5}, 1_562_111, 0.272, 320),
     ("v2", "ssdlite", 90, {"width": 0.35}, 947_709, 0.167, 320),
     ("v3-large", "ssdlite", 90, {}, 5_006_735, 0.613, 320),
-    ("v3-large", "ssdlite", 90, {"ssd": SIX}, 5_198_540, None, 320),
+    ("v3-large", "ssdlite", 90, {"options": SIX}, 5_198_540, None, 320),
     ("v3-large", "ssdlite", 90, {"reduced_tail": True}, 3_248_255, 0.507, 320),
-    ("v3-large", "ssdlite", 90, {"reduced_tail": True, "ssd": SIX}, 3_440_060, 0.583, 320),
+    ("v3-large", "ssdlite", 90, {"reduced_tail": True, "options": SIX}, 3_440_060, 0.583, 320),
     ("v3-small", "ssdlite", 90, {}, 2_518_271, 0.210, 320),
     ("v3-small", "ssdlite", 90, {"reduced_tail": True}, 1_785_743, 0.162, 320),
 ]
@@ -66,7 +66,7 @@ def test_every_parameter_learns_with_one_image_without_boxes(backbone: str, head
 
 @pytest.mark.parametrize("loss", ["softmax", "focal"])
 def test_a_batch_without_any_object_teaches(loss: str) -> None:
-    model = build_model("v3-small", "ssdlite", 3, size=64, width=0.5, ssd=SSDOptions(loss=loss)).train()
+    model = build_model("v3-small", "ssdlite", 3, size=64, width=0.5, options=SSDOptions(loss=loss)).train()
     empty = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     losses = model.losses(torch.rand(2, 3, 64, 64), [empty, empty])
     assert losses["classification"] > 0
@@ -82,7 +82,7 @@ def test_a_label_that_is_no_class_is_refused(label: int) -> None:
 
 
 def test_the_focal_loss_starts_from_its_prior() -> None:
-    model = build_model("v3-small", "ssdlite", 3, size=64, width=0.5, ssd=SSDOptions(loss="focal")).eval()
+    model = build_model("v3-small", "ssdlite", 3, size=64, width=0.5, options=SSDOptions(loss="focal")).eval()
     with torch.no_grad():
         logits, _ = model.raw(torch.rand(1, 3, 64, 64))
     assert logits.shape[-1] == 3
@@ -94,7 +94,7 @@ def test_the_focal_loss_starts_from_its_prior() -> None:
 def test_forward_and_raw_pass_export_and_agree(backbone: str, head: str, top_k: str) -> None:
     options = SSDOptions(top_k=top_k, candidates=50, detections=20)
     images = torch.rand(2, 3, 64, 96)
-    model = settled(build_model(backbone, head, 3, size=(64, 96), width=0.5, ssd=options), images, 10)
+    model = settled(build_model(backbone, head, 3, size=(64, 96), width=0.5, options=options), images, 10)
     with torch.no_grad():
         expected, raw = model(images), model.raw(images)
         exported = torch.export.export(model, (images,)).module()(images)
@@ -184,12 +184,12 @@ def test_torchvisions_ssdlite_gives_the_same_detections(tmp_path) -> None:
 )
 def test_options_that_cannot_be_met_are_named(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        build_model("v3-small", "ssdlite", 2, size=64, ssd=SSDOptions(**options))
+        build_model("v3-small", "ssdlite", 2, size=64, options=SSDOptions(**options))
 
 
 def test_own_scales_and_ratios() -> None:
     options = SSDOptions(scales=[0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0], aspect_ratios=[1.5], anchors="torchvision")
-    model = build_model("v3-small", "ssdlite", 2, size=320, ssd=options)
+    model = build_model("v3-small", "ssdlite", 2, size=320, options=options)
     assert len(model.defaults) == 4 * (400 + 100 + 25 + 9 + 4 + 1)
     first = model.defaults[0]
     assert (first[2] - first[0]).item() == pytest.approx(0.05 * 320, rel=1e-4)

@@ -43,7 +43,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As a run leaves it, of a net that finds something in every picture."""
     plain = {"padding": "torch", "normalize": "imagenet", "reduced_tail": False, "scale_last": True, "weights": None}
     size = {"classes": ["red", "green", "blue"], "category_ids": [4, 9, 17], "canvas": (96, 96), "width": 0.5}
-    description = ModelDescription(backbone="v3-small", head="ssdlite", **size, **plain, ssd=asdict(SSDOptions()))
+    description = ModelDescription(backbone="v3-small", head="ssdlite", **size, **plain, options=asdict(SSDOptions()))
     torch.manual_seed(0)
     model = settled(build_from(description), 96)
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
@@ -251,7 +251,7 @@ def test_an_evaluation_killed_behind_its_last_image_only_writes(
     data = shapes(val=range(5))
     whole = judged(data)
     monkeypatch.setattr(
-        "densenets.run.evaluation.write_predictions", lambda *_: (_ for _ in ()).throw(InputError("ended"))
+        "densenets.run.detection.write_predictions", lambda *_: (_ for _ in ()).throw(InputError("ended"))
     )
     with pytest.raises(InputError, match="ended"):
         judged(data, "late")
@@ -499,7 +499,7 @@ def test_an_evaluation_of_other_pictures_is_not_gone_on_with(
     """The same path may hold another set by then, whose images have the ids of the first one's."""
     data = shapes(val=range(3))
     monkeypatch.setattr(
-        "densenets.run.evaluation.write_predictions", lambda *_: (_ for _ in ()).throw(InputError("ended"))
+        "densenets.run.detection.write_predictions", lambda *_: (_ for _ in ()).throw(InputError("ended"))
     )
     with pytest.raises(InputError, match="ended"):
         judged(data)
