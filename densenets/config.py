@@ -277,6 +277,11 @@ class TrainDetection(Training):
     augment: Augment = "ssdlite"
     ssd: SSDOptions = field(default_factory=SSDOptions)
 
+    @property
+    def options(self) -> SSDOptions:
+        """The head's."""
+        return self.ssd
+
 
 @dataclass(kw_only=True)
 class TrainSegmentation(Training):
@@ -304,6 +309,11 @@ class TrainSegmentation(Training):
     lr: float = 0.007
     schedule: Literal["cosine", "step", "poly", "constant"] = "poly"
     seg: SegmentationOptions = field(default_factory=SegmentationOptions)
+
+    @property
+    def options(self) -> SegmentationOptions:
+        """The head's."""
+        return self.seg
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -108,6 +108,10 @@ class Detector(Protocol):
     num_classes: int
     canvas: tuple[int, int]  # (H, W)
 
+    def check_batch(self, images: int) -> None:
+        """InputError where a training step of so many images cannot be: BatchNorm would have a single value."""
+        ...
+
     def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
         """Scalars whose sum is to be minimised."""
         ...
@@ -125,6 +129,10 @@ class Segmenter(Protocol):
     """A segmentation model, for images of any size. None of its jobs looks at `self.training` to choose its result."""
 
     num_classes: int
+
+    def check_batch(self, images: int) -> None:
+        """As of a `Detector`."""
+        ...
 
     def losses(self, images: Tensor, targets: list[Mask]) -> dict[str, Tensor]:
         """Scalars whose sum is to be minimised; 0 where no pixel counts."""

@@ -323,15 +323,17 @@ def _fitted(image: np.ndarray, panel: int) -> "Image":
 # The curves
 
 
-def curves(rows: Sequence[dict[str, Any]], path_loss: str | Path, path_ap: str | Path) -> None:
-    """Two charts by epoch: "loss" with its terms "loss_...", and "AP" with "AP50".
+def curves(
+    rows: Sequence[dict[str, Any]], path_loss: str | Path, path_judged: str | Path, judged: Sequence[str]
+) -> None:
+    """Two charts by epoch: "loss" with its terms "loss_...", and the numbers `judged`.
 
     rows: one an epoch, "epoch" from 0; a value may be missing, empty or NaN, and its line then passes over it.
     """
     terms = sorted({name for row in rows for name in row if name.startswith("loss_")})
     names = {"loss": "total", **{name: name.removeprefix("loss_") for name in terms}}
     _chart(rows, path_loss, names, "training loss", "lowest", min)
-    _chart(rows, path_ap, {"AP": "AP", "AP50": "AP50"}, "validation, COCO", "best", max)
+    _chart(rows, path_judged, {name: name for name in judged}, "validation", "best", max)
 
 
 def _number(value: Any) -> float:

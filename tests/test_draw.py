@@ -229,7 +229,7 @@ def test_a_sheet_needs_a_caption_for_each_pair(tmp_path: Path):
     ],
 )
 def test_curves_of_any_rows(tmp_path: Path, rows: list[dict]):
-    draw.curves(rows, tmp_path / "loss.png", tmp_path / "ap.png")
+    draw.curves(rows, tmp_path / "loss.png", tmp_path / "ap.png", ("AP", "AP50"))
     for name in ("loss.png", "ap.png"):
         with Image.open(tmp_path / name) as chart:
             assert chart.size == (864, 504)
@@ -246,7 +246,7 @@ def test_each_term_and_the_total_have_a_line(tmp_path: Path, monkeypatch: pytest
         {"epoch": 1, "loss": 2.0, "loss_box": 0.5},
         {"epoch": 2, "loss": 2.5, "loss_box": 0.5, "loss_cls": 2.0, "AP": 0.4, "AP50": 0.6},
     ]
-    draw.curves(rows, tmp_path / "loss.png", tmp_path / "ap.png")
+    draw.curves(rows, tmp_path / "loss.png", tmp_path / "ap.png", ("AP", "AP50"))
     loss, ap = ([(line.get_label(), line.get_xydata().tolist()) for line in axes.lines] for axes in drawn)
     assert loss == [
         ("total  2.500  (lowest 2.000)", [[1, 3], [2, 2], [3, 2.5]]),

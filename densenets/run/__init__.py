@@ -18,9 +18,8 @@ for words in IGNORED:
     warnings.filterwarnings("ignore", message=f".*{words}.*")
 
 from densenets.run.checking import check_data  # noqa: E402
-from densenets.run.evaluation import evaluate_detection  # noqa: E402
+from densenets.run.detection import evaluate_detection, train_detection  # noqa: E402
 from densenets.run.prediction import predict  # noqa: E402
-from densenets.run.training import train_detection  # noqa: E402
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # after its import, which sets a level of its own
 

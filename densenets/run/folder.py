@@ -18,7 +18,6 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from densenets import __version__
-from densenets.config import TrainDetection
 from densenets.errors import InputError, printable
 from densenets.files import check_file, file_name
 from densenets.storage import write_durably
@@ -43,7 +42,7 @@ class Outcome(NamedTuple):
         return "\n".join([self.text, "", *map(printable, self.files)]) if self.files else self.text
 
 
-def open_run_folder(settings: TrainDetection) -> Path:
+def open_run_folder(settings: Any) -> Path:
     """The folder a new run writes to, not made yet; --out, or runs/NAME with a number behind it where that is taken.
 
     The first of several processes chooses; those it starts find its choice in their environment.
@@ -67,15 +66,15 @@ def rank() -> int:
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
-def _chosen(settings: TrainDetection) -> Path:
+def _chosen(settings: Any) -> Path:
     chosen = settings.out or os.environ.get(CHOSEN)
     if chosen is None:
         raise InputError("--out: needed where several processes are started from outside (torchrun, SLURM)")
     return Path(chosen)
 
 
-def _name(settings: TrainDetection) -> str:
-    data = Path(settings.train_annotations or settings.data).resolve().stem
+def _name(settings: Any) -> str:
+    data = Path(getattr(settings, "train_annotations", None) or settings.data).resolve().stem
     width = "" if settings.width == 1 else f"-{settings.width:g}"
     size = settings.size if isinstance(settings.size, int) else "x".join(map(str, settings.size))
     return f"{file_name(data)}-{settings.backbone}{width}-{settings.head}-{size}"
@@ -136,10 +135,10 @@ def new_folder(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def write_config(folder: Path, settings: TrainDetection) -> None:
+def write_config(folder: Path, settings: Any) -> None:
     """config.yaml: every setting as it was used; `--config` and `--resume` read it back."""
     content = {**asdict(settings), "out": None, "resume": None}
-    if settings.train_annotations is not None:
+    if content.get("train_annotations") is not None:
         del content["data"]  # it was not used
     text = yaml.safe_dump(content, sort_keys=False)
     write_durably(folder / "config.yaml", lambda handle: handle.write(text.encode()))

@@ -8,17 +8,17 @@ from torch import nn
 
 from densenets.build import ModelDescription, build_from, check_shapes, load_state, read_description
 from densenets.errors import InputError, printable
-from densenets.heads.ssd import SSD
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import read_checkpoint
 
 PREFIX = "model."  # of the model's weights inside the Lightning module
 
 
-def load(path: str) -> tuple[SSD, ModelDescription]:
+def load(path: str, task: str | None = None) -> tuple[nn.Module, ModelDescription]:
     """The model of a run folder or checkpoint in evaluation mode, averaged weights where it has them.
 
-    Raises InputError for whatever is not such a checkpoint; runs nothing that the file contains.
+    task: what it has to be for. Raises InputError for whatever is not such a checkpoint; runs nothing that the file
+    contains.
     """
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)

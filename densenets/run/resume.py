@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from densenets.build import ModelDescription, read_description
-from densenets.config import ReadingRules, TrainDetection
-from densenets.data.dataset import DetectionSplit
+from densenets.config import ReadingRules, Training
 from densenets.errors import InputError, printable
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import newest_sound, read_checkpoint
@@ -27,7 +26,7 @@ FREE = {
     *("devices", "num_nodes", "strategy", "accelerator", "weights"),
 }
 
-FIXED = {"optimizer", "freeze_stages", "decay_all"}  # which parameters have which state
+FIXED = {"optimizer", "freeze_stages", "decay_all", "head_lr"}  # which parameters have which state
 PARTS = {
     "global_step": int,
     "epoch": int,
@@ -40,7 +39,7 @@ PARTS = {
 }
 
 
-def checkpoint_to_resume(settings: TrainDetection) -> Path | None:
+def checkpoint_to_resume(settings: Training) -> Path | None:
     """The newest sound checkpoint of the run that --resume names, or that very file; None for a new run."""
     if settings.resume is None:
         return None
@@ -59,7 +58,7 @@ def checkpoint_to_resume(settings: TrainDetection) -> Path | None:
     return found
 
 
-def origin(settings: TrainDetection, train: DetectionSplit, val: DetectionSplit, processes: int) -> dict[str, Any]:
+def origin(settings: Training, train: Any, val: Any, processes: int) -> dict[str, Any]:
     """What has to be the same for a resumed run to equal an unbroken one; travels in every checkpoint."""
     recipe = {name: value for name, value in asdict(settings).items() if name not in FREE}
     surroundings = {"processes": processes, "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
@@ -79,21 +78,16 @@ def _read(checkpoint: Path) -> dict[str, Any]:
     return content
 
 
-def fingerprint(split: DetectionSplit) -> str:
-    """A digest of names, sizes, boxes and classes; the pictures themselves are not read for it."""
+def fingerprint(split: Any) -> str:
+    """A digest of a split's names, sizes, classes and objects; the pictures themselves are not read for it."""
     digest = hashlib.blake2b(digest_size=16)
-    names = [Path(file).name for file in split.files.tolist()]
-    digest.update("\0".join([*split.classes, *names]).encode("utf-8", "surrogatepass"))
-    for column in (
-        split.category_ids,
-        split.image_ids,
-        split.sizes,
-        split.first,
-        split.boxes,
-        split.labels,
-        split.crowd,
-    ):
-        digest.update(np.ascontiguousarray(column).tobytes())
+    for column in (getattr(split, one.name) for one in fields(split)):
+        if isinstance(column, np.ndarray) and column.dtype.kind not in "US":
+            digest.update(np.ascontiguousarray(column).tobytes())
+        elif isinstance(column, np.ndarray):  # files: the folder they are in may be moved
+            names = [Path(file).name for file in column.tolist()]
+            digest.update("\0".join(names).encode("utf-8", "surrogatepass"))
+    digest.update("\0".join(split.classes).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

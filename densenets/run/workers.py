@@ -13,7 +13,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
-from densenets.data.module import DetectionDataModule
+from densenets.data.module import DataModule
 from densenets.errors import DensenetsError, Stopped, WorkerError, printable
 from densenets.training.together import distributed
 
@@ -25,7 +25,7 @@ PATIENCE = 15.0  # seconds
 
 
 @contextlib.contextmanager
-def telling_of_the_dead(data: DetectionDataModule, trainer: L.Trainer) -> Iterator[None]:
+def telling_of_the_dead(data: DataModule, trainer: L.Trainer) -> Iterator[None]:
     """WorkerError (exit code 1) where a loading process or another process of the training is gone or hangs; where
     that one ended with a fault of its own, with that one's exit code."""
     try:
@@ -54,7 +54,7 @@ def _heed() -> None:
         raise _ended(code)
 
 
-def _in_words(fault: Exception, data: DetectionDataModule) -> Exception:
+def _in_words(fault: Exception, data: DataModule) -> Exception:
     if not isinstance(fault, RuntimeError):
         return fault
     for child in multiprocessing.active_children():  # one that hangs outside of Python hears no SIGTERM

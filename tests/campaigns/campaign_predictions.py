@@ -11,7 +11,7 @@ from mutations import damage_bytes, damage_document
 
 from densenets.config import EvalDetection
 from densenets.errors import InputError
-from densenets.run.evaluation import evaluate_detection
+from densenets.run.detection import evaluate_detection
 
 MEMORY = 2**31
 PLACE = re.compile(r"results\[\d+\]|valid JSON|must be a list|image \d+|\d+ images|is no number|without|empty")
