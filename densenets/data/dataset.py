@@ -12,7 +12,7 @@ from densenets.config import ReadingRules
 from densenets.contract import Boxes, ImageInfo
 from densenets.data.decode import read_image
 from densenets.data.faults import USUAL, Skip
-from densenets.data.samples import KeyedDataset, Size
+from densenets.data.samples import KeyedDataset, Size, stretched
 
 # (image HWC uint8, boxes (M, 4) px, seed, crowd (M,)) -> (canvas HWC uint8, boxes (M', 4) canvas px, rows (M',))
 Augmentation = Callable[[np.ndarray, np.ndarray, int, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -87,9 +87,7 @@ class DetectionSplit:
 
     def info(self, index: int, canvas: tuple[int, int]) -> ImageInfo:
         """The image at `index` stretched to the canvas (H, W)."""
-        height, width = self.sizes[index].tolist()
-        scale = (canvas[1] / width, canvas[0] / height)
-        return ImageInfo(int(self.image_ids[index]), str(self.files[index]), height, width, scale)
+        return stretched(self, index, canvas)
 
     def ground_truth(self) -> dict[str, list[dict[str, Any]]]:
         """The split in COCO's form, for pycocotools: the file's own boxes and image and category ids; annotations

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -26,7 +26,7 @@ MAX_PIXELS = 64.0  # millions
 MIN_SIDE = 8
 MAX_ASPECT = 50
 ORIENTATION = 0x0112  # EXIF tag
-TURNS = {  # its values; 5 to 8 exchange height and width
+TURNS = {  # its values
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,6 +35,7 @@ TURNS = {  # its values; 5 to 8 exchange height and width
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # those that exchange height and width
 
 GUESSES = (  # how a file begins, in lower case, and what it then is
     (b"version https://git-lfs", "looks like a git-lfs pointer (run git lfs pull)"),
@@ -80,17 +81,29 @@ def decode_image(
     data: bytes, name: str, size: Sequence[int] | np.ndarray | None = None, max_pixels: float = MAX_PIXELS
 ) -> np.ndarray:
     """As `read_image`, from bytes; `name` is what an error calls them."""
+    with opened(io.BytesIO(data), name, max_pixels) as image:
+        image.load()
+        return _rgb(_upright(image, name, size), name)
+
+
+@contextlib.contextmanager
+def opened(source: IO[bytes], name: str, max_pixels: float = MAX_PIXELS) -> Iterator[Image.Image]:
+    """A picture whose header is read and judged, and of which nothing is decoded yet.
+
+    What is wrong with it, or is met in decoding it inside the `with`, is raised as PictureError.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of many pixels, judged here by a limit of our own, and of odd metadata
             with _limited_to(max_pixels):
-                image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+                image: Image.Image = Image.open(source, formats=FORMATS)
             _check_header(image, name, max_pixels)
-            image.load()
-            return _rgb(_upright(image, name, size), name)
+            yield image
     except InputError:
         raise
     except UnidentifiedImageError as error:
+        source.seek(0)
+        data = source.read()
         if data.startswith(b"GIF8"):
             raise AnimationError(f"{name}: a GIF; JPEG, PNG, WebP and BMP are read [D30]") from error
         raise PictureError(f"{name}: not a picture: {_guess(data)} [D03]") from error
@@ -128,21 +141,21 @@ def _check_header(image: Image.Image, name: str, max_pixels: float) -> None:
 def _upright(image: Image.Image, name: str, size: Sequence[int] | np.ndarray | None) -> Image.Image:
     """The picture turned as EXIF says where the stated size allows it; another size is an error."""
     stored = (image.height, image.width)
-    orientation = _orientation(image)
-    turned = stored[::-1] if orientation in (5, 6, 7, 8) else stored
+    turn = orientation(image)
+    turned = stored[::-1] if turn in SIDEWAYS else stored
     expected = turned if size is None else (int(size[0]), int(size[1]))
     if expected not in (stored, turned):
         raise InputError(
             f"{name}: the picture is {stored[1]}x{stored[0]}, the annotations say {expected[1]}x{expected[0]} [D27]"
         )
-    if orientation not in TURNS or expected != turned:
+    if turn not in TURNS or expected != turned:
         return image
     if size is not None and stored == turned:
         _warn_once(name)
-    return image.transpose(TURNS[orientation])
+    return image.transpose(TURNS[turn])
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """EXIF's 1 to 8; 1 where there is none, or none that can be read: the picture itself may still be sound."""
     try:
         return image.getexif().get(ORIENTATION, 1)
@@ -220,10 +233,10 @@ def locate(root: Path, names: Sequence[str], follow_symlinks: bool = False) -> L
         folder, file = posixpath.split(posixpath.normpath(name))
         if folder not in found:
             found[folder] = list_files(root / folder)
-            strange[folder] = not (follow_symlinks or _is_inside(root / folder, base))
+            strange[folder] = not (follow_symlinks or is_inside(root / folder, base))
         missing[row] = file not in found[folder]
         is_link = found[folder].get(file, False) and not follow_symlinks
-        outside[row] = strange[folder] or (is_link and not _is_inside(root / folder / file, base))
+        outside[row] = strange[folder] or (is_link and not is_inside(root / folder / file, base))
     return Located(np.array([posixpath.join(root, name) for name in names]), missing & ~outside, outside)
 
 
@@ -247,7 +260,8 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_inside(place: Path, base: str) -> bool:
+def is_inside(place: Path, base: str) -> bool:
+    """Whether `place`, links followed, lies in the real path `base`."""
     try:
         return os.path.commonpath([base, os.path.realpath(place)]) == base
     except ValueError:  # another drive; a name that no system can have

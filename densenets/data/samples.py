@@ -44,9 +44,13 @@ class Split(Protocol):
     @property
     def rules(self) -> ReadingRules: ...
     def __len__(self) -> int: ...
-    def info(self, index: int, canvas: Size) -> ImageInfo:
-        """The image at `index` stretched to the canvas (H, W)."""
-        ...
+
+
+def stretched(split: Split, index: int, canvas: Size) -> ImageInfo:
+    """The image at `index` of a split, stretched to the canvas (H, W)."""
+    height, width = split.sizes[index].tolist()
+    scale = (canvas[1] / width, canvas[0] / height)
+    return ImageInfo(int(split.image_ids[index]), str(split.files[index]), height, width, scale)
 
 
 class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target]):
@@ -84,7 +88,7 @@ class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target]):
         image_id = int(self.split.image_ids[index])
         index, files, skipped = self._readable(epoch, index, image_id)
         image, target = self.draw(index, files, keyed_hash(self.seed, epoch, image_id))
-        info = self.split.info(index, (image.shape[0], image.shape[1]))
+        info = stretched(self.split, index, (image.shape[0], image.shape[1]))
         return Sample(torch.from_numpy(image).permute(2, 0, 1), target, info, skipped)
 
     def _readable(self, epoch: int, index: int, image_id: int) -> tuple[int, Read, tuple[str, ...]]:

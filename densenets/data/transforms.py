@@ -187,6 +187,13 @@ def photometric() -> list[Any]:
     return [brightness, A.RandomOrder(parts, n=len(parts)), A.ChannelShuffle(p=0.5)]
 
 
+def colour_distortion() -> A.Compose:
+    """`photometric` for a picture alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a misspelt argument is only a warning there
+        return A.Compose(photometric())
+
+
 def recipe_steps(recipe: str, height: int, width: int) -> list[Any]:
     """The transforms of a recipe, in order."""
     if recipe not in RECIPES:

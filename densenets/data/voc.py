@@ -46,7 +46,7 @@ def load_voc_root(
     and of "train", or of all of Annotations where there is no "train"."""
     problems = Problems()
     names = split_names(root, split)
-    files = _files(root, names, rules, problems)
+    files = picture_files(root, names, rules, problems)
     records = read_records(root, names, rules, problems)
     problems.refuse()
     if classes is None:
@@ -66,9 +66,9 @@ def load_voc_root(
     )
 
 
-def split_names(root: Path, split: str) -> list[str]:
-    """The IDs of a split, in the file's order."""
-    path = root / "ImageSets" / "Main" / f"{split}.txt"
+def split_names(root: Path, split: str, part: str = "Main") -> list[str]:
+    """The IDs of a split, in the file's order. part: the folder of lists."""
+    path = root / "ImageSets" / part / f"{split}.txt"
     if not path.is_file():
         known = printable(", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))))
         raise InputError(f"{printable(path)}: no such split; there are {known or 'none'}")
@@ -164,7 +164,7 @@ def _annotated(root: Path) -> set[str]:
     return {name.removesuffix(".xml") for name in list_files(root / "Annotations") if name.endswith(".xml")}
 
 
-def _files(root: Path, names: Sequence[str], rules: ReadingRules, problems: Problems) -> np.ndarray:
+def picture_files(root: Path, names: Sequence[str], rules: ReadingRules, problems: Problems) -> np.ndarray:
     """(N,) paths of the pictures, whichever suffix they have."""
     folder = root / "JPEGImages"
     found: dict[str, str] = {}

@@ -1,0 +1,127 @@
+"""Masks as files: the id (or the colour) of each pixel, decoded as it is written, and what becomes of it."""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from densenets.data.class_list import UNKNOWN
+from densenets.data.decode import MAX_PIXELS, SIDEWAYS, PictureError, opened, orientation, read_bytes
+from densenets.errors import InputError, printable
+from densenets.files import check_file
+
+MODES = {"L": "ids", "P": "ids", "I": "ids", "I;16": "ids", "I;16B": "ids", "RGB": "colours", "RGBA": "colours"}
+FORMATS = ("PNG", "BMP")
+STRANGER = 254  # of an id that is not known, while a mask is read: no label, as there are 254 classes at most
+SHOWN = 5  # unknown ids of a mask that are told
+
+
+class Header(NamedTuple):
+    """What a file says of itself before it is decoded. sizes: (H, W) as it is stored, and if it is turned as its EXIF
+    orientation says. kind: "ids" or "colours" as a mask, else why it cannot be one."""
+
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+    kind: str
+
+
+def read_header(path: str, expected: tuple[int, int] | None = None, max_pixels: float = MAX_PIXELS) -> Header:
+    """Raises PictureError. expected: the (H, W) that is hoped for; the orientation is looked up for others only."""
+    try:
+        check_file(Path(path))
+        with open(path, "rb") as source, opened(source, printable(path), max_pixels) as image:  # noqa: PTH123
+            stored = (image.height, image.width)
+            turned = expected not in (None, stored) and orientation(image) in SIDEWAYS
+            return Header((stored, stored[::-1] if turned else stored), _kind(image))
+    except PictureError:
+        raise
+    except (InputError, OSError) as error:
+        raise PictureError(f"{error} [D41]") from error
+
+
+def _kind(image: Image.Image) -> str:
+    if image.format not in FORMATS:
+        return f"a {image.format}, whose compression changes ids; PNG and BMP keep them"
+    if image.mode == "1":
+        return "1 bit a pixel, which does not tell whether 1 or 255 is meant; write 8 bits"
+    return MODES.get(image.mode, f"{len(image.getbands())} channels ({image.mode}); a mask has one")
+
+
+def read_mask(path: str, size: tuple[int, int] | np.ndarray, max_pixels: float = MAX_PIXELS) -> np.ndarray:
+    """(H, W) ids as the file has them, or (H, W, 3) uint8 where it holds colours; an EXIF orientation is not heeded.
+
+    Raises PictureError where it cannot be read, InputError where it is no mask or of another size than stated.
+    """
+    try:
+        data = read_bytes(Path(path))
+    except InputError as error:
+        raise PictureError(f"{error} [D41]") from error
+    name = printable(path)
+    with opened(io.BytesIO(data), name, max_pixels) as image:
+        if (kind := _kind(image)) not in ("ids", "colours"):
+            raise InputError(f"{name}: {kind} [D32]")
+        if (image.height, image.width) != tuple(size):
+            words = f"{image.width}x{image.height}, not {size[1]}x{size[0]} as when the set was opened"
+            raise InputError(f"{name}: the mask is {words} [D34]")
+        image.load()
+        return np.array(image if kind == "ids" else image.convert("RGB"))
+
+
+def to_labels(ids: np.ndarray, table: np.ndarray, name: str) -> np.ndarray:
+    """(H, W) uint8 labels or IGNORED.
+
+    table: (256,) int16 of `ClassList.table`. Raises InputError naming each id that it does not know.
+    """
+    narrow = np.where(table == UNKNOWN, STRANGER, table).astype(np.uint8)
+    wide = None if ids.dtype == np.uint8 else (ids < 0) | (ids > 255)
+    labels = cv2.LUT(ids.astype(np.uint8, copy=False), narrow)
+    strange = labels == STRANGER if wide is None else (labels == STRANGER) | wide
+    if strange.any():
+        raise InputError(f"{name}: {_told('id', *np.unique(ids[strange], return_counts=True))} [D31]")
+    return labels
+
+
+def colours_to_labels(
+    pixels: np.ndarray, written: dict[tuple[int, int, int], int], table: np.ndarray, name: str
+) -> np.ndarray:
+    """As `to_labels`, of (H, W, 3) colours. written: colour -> id."""
+    codes = pixels.astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
+    pairs = sorted((red << 16 | green << 8 | blue, number) for (red, green, blue), number in written.items())
+    known, ids = (np.array(column, dtype=np.int32) for column in zip(*pairs, strict=True))
+    place = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    strange = known[place] != codes
+    if strange.any():
+        found, counts = np.unique(codes[strange], return_counts=True)
+        colours = [f"{code >> 16},{code >> 8 & 255},{code & 255}" for code in found.tolist()]
+        raise InputError(f"{name}: {_told('color', np.array(colours), counts)} [D31]")
+    return to_labels(ids[place], table, name)
+
+
+def _told(what: str, found: np.ndarray, counts: np.ndarray) -> str:
+    words = [f"{what} {value} on {count} pixels" for value, count in zip(found.tolist(), counts.tolist(), strict=True)]
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return f"not of the class list: {', '.join(words[:SHOWN])}{more}"
+
+
+def to_instances(
+    numbers: np.ndarray, labels: np.ndarray, table: np.ndarray, counted: np.ndarray, name: str
+) -> np.ndarray:
+    """(H, W) int32: the numbers of Cityscapes' instances (id * 1000 + n) of the counted classes, else 0.
+
+    labels: (H, W) of the same picture, table: as of `to_labels`, counted: (C,) bool. Raises InputError where the two
+    maps do not agree.
+    """
+    single = numbers >= 1000
+    own = numbers.astype(np.int32)
+    ids = np.where(single, own // 1000, 0).clip(max=255)
+    label = table[ids]
+    wrong = single & (label != labels)
+    if wrong.any():
+        raise InputError(
+            f"{name}: {int(wrong.sum())} pixels are of an instance of another class than in the mask [D34]"
+        )
+    shown = np.zeros(256, dtype=bool)
+    shown[: len(counted)] = counted
+    return np.where(single & shown[labels], own, 0)

@@ -1,0 +1,36 @@
+"""Pascal VOC's segmentation: ImageSets/Segmentation/SPLIT.txt, JPEGImages/ID.*, SegmentationClass/ID.png (palette)."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from densenets.config import ReadingRules
+from densenets.data.class_list import ClassList, distinct_colour, read_classes
+from densenets.data.faults import USUAL
+from densenets.data.segmentation import Pairs, SegmentationSplit, build_split, find_files
+from densenets.data.voc import picture_files, split_names
+from densenets.errors import Problems, printable
+
+NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+CLASSES = ClassList(NAMES, tuple(range(len(NAMES))), palette=tuple(map(distinct_colour, range(len(NAMES)))))
+
+
+def load_voc_masks(
+    root: Path,
+    split: str,
+    classes: Sequence[str] | None = None,
+    rules: ReadingRules = USUAL,
+    ignore_ids: Collection[int] = (),
+) -> SegmentationSplit:
+    """A split of VOC's own 21 classes; a classes.txt or classes.json in the folder names others."""
+    names = sorted(split_names(root, split, "Segmentation"))
+    own = next((file for file in (root / "classes.json", root / "classes.txt") if file.is_file()), None)
+    listed = (read_classes(own) if own else CLASSES).ignoring(ignore_ids).in_order(classes, root)
+    problems = Problems()
+    files = picture_files(root, names, rules, problems).tolist()
+    masks = find_files(root / "SegmentationClass", [f"{name}.png" for name in names], "mask [D34]", rules, problems)
+    problems.refuse()
+    where = printable(root / "ImageSets" / "Segmentation" / f"{split}.txt")
+    return build_split(Pairs(files, masks), listed, where, rules)
