@@ -79,7 +79,7 @@ def build_model(
         width: multiplier of the backbone's channels, as the papers have it.
         padding: "torch", or "tf" for TensorFlow's SAME.
         normalize: "imagenet", or "half" for [-1, 1].
-        reduced_tail: the last stage halved: under a detector the dagger of V3 Table 6, under a segmenter RF2 of Table 7.
+        reduced_tail: the last stage halved: under a detector the dagger of V3 Table 6, under a segmenter RF2 (Table 7).
         scale_last: let V2's last layer shrink with widths below 1, as TensorFlow's detectors do; no segmenter reads it.
         weights: state_dict the backbone starts from, see `backbones.weights.load_weights`.
         options: the head's own kind of them; its defaults where not given.
