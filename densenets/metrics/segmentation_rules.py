@@ -31,7 +31,7 @@ class SegmentedSplit(Protocol):
     files: (N,) full paths of the pictures. image_ids: (N,). sizes: (N, 2) height and width, px. category_ids: (C,) the
     id of each class in the data set's files. train_ids: (256,) int16, class of each id in a file; 255 for an id of no
     class, -1 for one the data set does not know. groups: names and (C,) index; None where there are none. counted:
-    (C,) bool, whether the objects of a class are told apart.
+    (C,) bool, whether the objects of a class are told apart by the files of `instances`; None where there are none.
     """
 
     @property
@@ -58,6 +58,9 @@ class SegmentedSplit(Protocol):
     @property
     def counted(self) -> np.ndarray: ...
 
+    @property
+    def instances(self) -> np.ndarray | None: ...
+
     def truth(self, index: int, instances: bool) -> Mask:
         """The mask of one image at its file's size; instances: with its objects, where the data set has them."""
         ...
@@ -76,7 +79,7 @@ def rules_of(split: SegmentedSplit, *, of_files: bool = False) -> Rules:
         tuple(split.classes),
         tuple(names),
         tuple(int(group) for group in group_of),
-        tuple(bool(counted) for counted in split.counted),
+        tuple(bool(counted) for counted in split.counted) if split.instances is not None else (),
         sizes,
         (*beside, NO_GROUP),
     )

@@ -22,6 +22,7 @@ class Cityscapes:
     category_ids = np.array([label.id for _, label in SCORED])
     groups = (CATEGORIES, np.array([CATEGORIES.index(label.category) for _, label in SCORED]))
     counted = np.array([label.hasInstances for _, label in SCORED])
+    instances: np.ndarray | None = np.array([], dtype=str)
     train_ids = np.full(256, -1, dtype=np.int16)
     train_ids[: len(labels) - 1] = [id2label[number].trainId for number in range(len(labels) - 1)]
 

@@ -78,7 +78,7 @@ class Plain:
     """Two images of a folder of pictures and masks, whose void is 11 in files."""
 
     classes, category_ids, groups = ["sky", "road", "tree"], np.array([0, 1, 4]), None
-    counted = np.zeros(3, dtype=bool)
+    counted, instances = np.zeros(3, dtype=bool), None
     files, image_ids, sizes = np.array(["x/img1.jpg", "x/img10.jpg"]), np.array([1, 2]), np.array([[2, 3], [2, 3]])
     train_ids = np.full(256, -1, dtype=np.int16)
     train_ids[[0, 1, 4, 11]] = [0, 1, 2, 255]

@@ -247,6 +247,13 @@ def test_a_line_that_holds_no_counts_is_none(change: dict[str, Any]) -> None:
     assert from_plain({**LINE, **change}, rules) is None
 
 
+def test_without_files_of_objects_none_are_told_apart() -> None:
+    split = masks.Cityscapes([], [], [])
+    split.instances = None
+    assert rules_of(split).counted == ()
+    assert scores(nothing(rules_of(split)), rules_of(split))["iIoU"] is None
+
+
 def test_the_constants_are_the_official_ones() -> None:
     assert CITY.classes == tuple(masks.CLASSES)
     told = {name: size for name, size in zip(CITY.classes, CITY.sizes, strict=True) if not math.isnan(size)}
