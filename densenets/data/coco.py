@@ -207,7 +207,7 @@ def _objects(
     rows = _positions(items, "image_id", pictures.places, pictures.complete)
     labels = _positions(items, "category_id", categories.labels, categories.complete)
     lists = _lists(items)
-    corners, xywh = _both_forms(floats(list(chain.from_iterable(lists))).reshape(-1, 4), rules.box_format)
+    corners, xywh = both_forms(floats(list(chain.from_iterable(lists))).reshape(-1, 4), rules.box_format)
     report = check_boxes(corners, pictures.sizes[rows])
     _refuse_mistaken(items, corners, xywh, report, pictures.sizes[rows], rules)
     left_out, skips = sift(report, corners, lambda row: f"bbox {show(lists[row])}", items.faults, rules)
@@ -247,7 +247,7 @@ def _lists(items: Items) -> list[list[float]]:
     return [[0, 0, 1, 1] if is_odd else box for box, is_odd in zip(lists, odd, strict=True)]
 
 
-def _both_forms(written: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
+def both_forms(written: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
     """((M, 4) x0 y0 x1 y1, (M, 4) x y width height) of boxes written in the `form` that --box-format says."""
     start, rest = written[:, :2], written[:, 2:]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -260,18 +260,29 @@ def _refuse_mistaken(
     items: Items, corners: np.ndarray, xywh: np.ndarray, report: BoxReport, sizes: np.ndarray, rules: ReadingRules
 ) -> None:
     """InputError where the boxes fit their images far better when read in the other form."""
-    written, other = (xywh, "xyxy") if rules.box_format == "xywh" else (corners, "xywh")
+    written = xywh if rules.box_format == "xywh" else corners
     wrong = report.unusable & ~items.faults.bad
-    if not wrong.any() or wrong.mean() <= MISTAKEN[0]:
-        return
-    fails = check_boxes(_both_forms(written, other)[0], sizes).unusable
-    if fails.mean() < MISTAKEN[1]:
+    if words := mistaken_form(written, rules.box_format, wrong, sizes):
         row = int(wrong.argmax())
-        raise InputError(
-            f"{printable(items.path)}: looks like {FORMS[other]}: {int(fails.sum())} of {len(items)} boxes leave their "
-            f"images so, and {int(wrong.sum())} as {FORMS[rules.box_format]}; --box-format {other} "
-            f"reads it; the first: {items.name(row)}: bbox {show(written[row].tolist())} [D12]"
-        )
+        first = f"{items.name(row)}: bbox {show(written[row].tolist())}"
+        raise InputError(f"{printable(items.path)}: {words}; the first: {first} [D12]")
+
+
+def mistaken_form(written: np.ndarray, form: str, wrong: np.ndarray, sizes: np.ndarray) -> str:
+    """What to say where boxes fit their images far better when read in the other form than `form`; else nothing.
+
+    written: (M, 4) as in the file; wrong: (M,) those that cannot be used as `form`; sizes: (M, 2) of their images.
+    """
+    if not wrong.any() or wrong.mean() <= MISTAKEN[0]:
+        return ""
+    other = next(name for name in FORMS if name != form)
+    fails = check_boxes(both_forms(written, other)[0], sizes).unusable
+    if fails.mean() >= MISTAKEN[1]:
+        return ""
+    return (
+        f"looks like {FORMS[other]}: {int(fails.sum())} of {len(written)} boxes leave their images so, and "
+        f"{int(wrong.sum())} as {FORMS[form]}; --box-format {other} reads it"
+    )
 
 
 def _crowd(items: Items, notes: dict[str, int]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from densenets.errors import PROBLEMS_SHOWN, Problems, printable
 
 USUAL = ReadingRules()
 CUT = "boxes cut at the edge of their image [D11]"
+LEAVE_OUT = " (--skip-invalid leaves such boxes out)"
+BEYOND = "more than rounding outside the image [D11]"
 
 Place = Callable[[int], tuple[str, str]]  # row -> (its file, the words that name it there)
 Words = Callable[[int], str]  # row -> what is wrong with it, with its code
@@ -87,7 +89,7 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray) -> BoxReport:
     faults = {
         "a coordinate that is not a finite number [D09]": endless,
         "a negative width or height [D08]": negative,
-        "more than rounding outside the image [D11]": beyond,
+        BEYOND: beyond,
     }
     return BoxReport(inside, clipped, empty, outside, faults)
 
@@ -104,7 +106,7 @@ def sift(
         faults.add(mask, lambda row, fault=fault: f"{written(row)} has {fault}")  # type: ignore[misc]
     if rules.strict:
         faults.add(report.empty, lambda row: f"{written(row)} has zero {_zero(boxes[row])} [D07]")
-    advice = "" if rules.strict else " (--skip-invalid leaves such boxes out)"
+    advice = "" if rules.strict else LEAVE_OUT
     if rules.strict or not rules.skip_invalid:
         faults.add(report.outside, lambda row: f"{written(row)} has no part inside the image{advice} [D10]")
     reasons = {("zero-area", "D07"): report.empty, ("outside the image", "D10"): report.outside}
@@ -123,10 +125,13 @@ def _zero(box: np.ndarray) -> str:
 def limit_skips(skips: list[Skip], total: int, file: object, rules: ReadingRules, problems: Problems) -> None:
     """A problem where more of the `total` annotations of a file are left out than --max-skip allows."""
     if len(skips) > allowed_skips(total, rules.max_skip):
-        problems.add(
-            f"{printable(file)}: {too_many(len(skips), total, 'annotations', rules)}: {count_reasons(skips)}; "
-            f"the first: {skips[0].item} [{skips[0].code}]"
-        )
+        problems.add(f"{printable(file)}: {too_many_skips(skips, total, rules)} [{skips[0].code}]")
+
+
+def too_many_skips(skips: Sequence[Skip], total: int, rules: ReadingRules, enough: float | None = None) -> str:
+    """As `too_many`, of annotations: with their reasons and the first of them."""
+    told = too_many(len(skips), total, "annotations", rules, enough)
+    return f"{told}: {count_reasons(skips)}; the first: {skips[0].item}"
 
 
 def allowed_skips(total: int, max_skip: float) -> int:
@@ -134,12 +139,18 @@ def allowed_skips(total: int, max_skip: float) -> int:
     return max(1, math.floor(max_skip * total + 1e-9)) if max_skip > 0 else 0
 
 
-def too_many(count: int, total: int, what: str, rules: ReadingRules) -> str:
-    """The words for more skips than allowed, with the advice which --max-skip accepts them."""
-    accepting = math.ceil(1000 * count / total) / 1000
+def accepting(count: int, total: int) -> float:
+    """The --max-skip, in thousandths, that allows `count` of `total` items to be left out."""
+    return math.ceil(1000 * count / total) / 1000
+
+
+def too_many(count: int, total: int, what: str, rules: ReadingRules, enough: float | None = None) -> str:
+    """The words for more skips than allowed, with the --max-skip that accepts them; enough: a larger one, for others
+    as well."""
+    accepted = accepting(count, total) if enough is None else enough
     return (
         f"{count} of {total} {what} would be skipped, more than --max-skip {rules.max_skip:g} allows; "
-        f"--max-skip {accepting:g} accepts it"
+        f"--max-skip {accepted:g} accepts {'it' if enough is None else 'all that was found'}"
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from densenets.errors import printable
 from densenets.run.check_samples import Sample, choose_samples
 from densenets.run.check_style import SCRIPT, STYLE
+from densenets.run.check_text import plural
 from densenets.storage import write_durably
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ CLASSES = 24  # of a chart
 def write_page(path: Path, report: dict[str, Any], splits: "Sequence[Checked]") -> None:
     """The page of a check; splits: for the pictures on it."""
     parts = [_head(report), _problems(report), *(_split(name, report) for name in report["splits"])]
-    samples = choose_samples(splits)
+    samples = choose_samples(splits, report["settings"]["max_pixels"])
     parts += [_gallery("Suspicious pictures", [sample for sample in samples if sample.suspicious])]
     parts += [_gallery("A look into the set", [sample for sample in samples if not sample.suspicious])]
     title = f"Check of {_text(report['data'])}"
@@ -158,7 +159,7 @@ def _pictures(split: dict[str, Any]) -> str:
     sizes = split["image_sizes"]
     bars = [(f"{row['width']} × {row['height']}", row["images"], None) for row in sizes["common"]]
     kinds = [f"{name} {count:,}" for name, count in {**split["formats"], **split["modes"]}.items()]
-    words = f"{sizes['different']} different sizes; {_text(', '.join(kinds))}"
+    words = f"{plural(sizes['different'], 'different size')}; {_text(', '.join(kinds))}"
     return _chart("Sizes of pictures", bars, words)
 
 

@@ -19,7 +19,6 @@ OF_A_KIND = 3  # suspicious pictures for one kind of problem
 SPREAD = 6  # pictures of each split
 LONGEST = 520  # px, of a picture's longer side
 LINES = 3  # of words under a picture
-NUMBERS = {int, float}
 
 
 class Sample(NamedTuple):
@@ -31,15 +30,15 @@ class Sample(NamedTuple):
     suspicious: bool
 
 
-def choose_samples(splits: "Sequence[Checked]") -> list[Sample]:
+def choose_samples(splits: "Sequence[Checked]", max_pixels: float) -> list[Sample]:
     """Of each kind of problem a few, then the pictures with the most boxes of equal parts of each split."""
     words = _suspicious(splits)
     samples = []
     for split in splits:
         rows = {file: row for row, file in enumerate(split.sound.files)}
         told = [file for file in words if file in rows]
-        samples += [_sample(split, rows[file], words.pop(file), True) for file in told]
-        samples += [_sample(split, row, [split.raw.name], False) for row in _spread(split)]
+        samples += [_sample(split, rows[file], words.pop(file), max_pixels, True) for file in told]
+        samples += [_sample(split, row, [split.raw.name], max_pixels) for row in _spread(split)]
     return samples
 
 
@@ -69,10 +68,10 @@ def _spread(split: "Checked") -> list[int]:
     return [int(part[counts[part].argmax()]) for part in parts]
 
 
-def _sample(split: "Checked", row: int, words: list[str], suspicious: bool) -> Sample:
+def _sample(split: "Checked", row: int, words: list[str], max_pixels: float, suspicious: bool = False) -> Sample:
     file = split.sound.files[row]
     try:
-        image = read_image(file, None if split.pictures[row].fault else split.sound.sizes[row])
+        image = read_image(file, None if split.pictures[row].fault else split.sound.sizes[row], max_pixels)
     except InputError:
         return Sample(Path(file).name, None, words, suspicious)
     scale = min(1.0, LONGEST / max(image.shape[:2]))
@@ -80,7 +79,7 @@ def _sample(split: "Checked", row: int, words: list[str], suspicious: bool) -> S
     mine = split.sound.rows == row
     crowd = split.sound.crowd[mine]
     boxes, labels = split.sound.boxes[mine], split.sound.labels[mine]
-    faulty = _faulty(split, row)
+    faulty = np.array(split.faulty.get(row, []), dtype=np.float64).reshape(-1, 4)
     drawn = draw.draw_boxes(
         resize(image, height, width),
         np.concatenate([boxes[~crowd], faulty]) * scale,
@@ -90,18 +89,3 @@ def _sample(split: "Checked", row: int, words: list[str], suspicious: bool) -> S
         ignore=boxes[crowd] * scale,
     )
     return Sample(Path(file).name, drawn, words, suspicious)
-
-
-def _faulty(split: "Checked", row: int) -> np.ndarray:
-    """(R, 4) corners of the boxes of a picture that cannot be used, as far as they can be drawn."""
-    raw, image_id = split.raw, split.raw.pictures[split.sound.images_at[row]]["id"]
-    found = []
-    for kind, index in split.sound.dropped:
-        box = raw.objects[index].get("bbox") if kind == "annotations" else None
-        if box and raw.objects[index].get("image_id") == image_id and _can_be_drawn(box):
-            found.append([box[0], box[1], box[0] + box[2], box[1] + box[3]])
-    return np.array(found, dtype=np.float64).reshape(-1, 4)
-
-
-def _can_be_drawn(box: object) -> bool:
-    return type(box) is list and len(box) == 4 and all(type(v) in NUMBERS and abs(v) < 1e6 for v in box)

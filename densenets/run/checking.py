@@ -1,7 +1,7 @@
 """The data check: reading, decoding, counting; then the words for the user, check.json and check.html."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,29 @@ from torch import Tensor
 from densenets.build import build_model, canvas_of
 from densenets.config import CheckData, ReadingRules
 from densenets.data import open_split
-from densenets.data.checks.annotations import Sound, judge
-from densenets.data.checks.findings import Finding, Findings
+from densenets.data.checks.annotations import Sound, boxes_left_out, judge
+from densenets.data.checks.findings import Finding, Findings, in_order
 from densenets.data.checks.manifest import compare, manifest_text
 from densenets.data.checks.pictures import Job, Picture, inspect_all, judge_pictures, judge_twins, kinds
-from densenets.data.checks.repair import Split, check_target, write_repaired
-from densenets.data.checks.source import RawSplit, is_training, list_splits, name_of, read_raw, read_raw_coco
+from densenets.data.checks.repair import Split, check_target, count_changes, refuse_hopeless, write_repaired
+from densenets.data.checks.source import (
+    RawSplit,
+    choose_splits,
+    is_training,
+    name_of,
+    read_raw,
+    read_raw_coco,
+    safe_name,
+)
 from densenets.data.checks.statistics import compare_classes, describe, suspect
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
+from densenets.data.faults import Skip, accepting, allowed_skips, too_many, too_many_skips
 from densenets.errors import PROBLEMS_SHOWN, InputError, Problems, StorageError, printable
+from densenets.heads import heads_of
+from densenets.heads.ssd import SSD
 from densenets.run.check_page import write_page
+from densenets.run.check_text import train_command, write_text
 from densenets.run.data import streets_folder
 from densenets.run.folder import Outcome, make_folder, write_json
 from densenets.run.recall import default_box_recall
@@ -42,11 +54,19 @@ class Source:
 
 @dataclass
 class Checked:
-    """One split that was looked at. suspects: kind -> rows of boxes in `sound`."""
+    """One split that was looked at; of `raw` the lists are gone: one split's are in memory at a time.
 
+    suspects: kind -> rows of boxes in `sound`. faulty: row of a picture -> corners of its boxes that cannot be used.
+    skips, total: annotations that a training leaves out, and all of them.
+    """
+
+    source: Source
     raw: RawSplit
     sound: Sound
     findings: Findings
+    faulty: dict[int, list[list[float]]] = field(default_factory=dict)
+    skips: Sequence[Skip] = ()
+    total: int = 0
     pictures: list[Picture] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
     suspects: dict[str, list[int]] = field(default_factory=dict)
@@ -54,7 +74,7 @@ class Checked:
 
 def check_data(settings: CheckData) -> Outcome:
     """What is wrong with a set and what it looks like, in --out. Raises InputError, with the outcome, where a training
-    or a judgement would refuse it; where --strict, also where there are warnings."""
+    or a judging would refuse it, and no repaired copy (--fix) that they take was written."""
     base, sources = _sources(settings)
     canvas = canvas_of(settings.size)
     defaults = _defaults(settings, canvas)
@@ -64,13 +84,16 @@ def check_data(settings: CheckData) -> Outcome:
     make_folder(out)
     splits = _check_annotations(sources, settings)
     whole = _check_pictures(splits, settings, base)
+    _limit_skips(splits, settings)
     for split in splits:
         _count(split, canvas, defaults, settings.ssd.match_iou)
     used = {split.raw.name: split.sound for split in splits}
     if training := next(filter(is_training, used), None):
         compare_classes(used, training, whole)
-    files = _write_sets(splits, whole, settings, base)
-    report = _report(settings, splits, whole, canvas, len(defaults))
+    files = _write_manifest(splits, settings, base)
+    copy = _write_copy(splits, whole, settings)
+    files += [Path(copy["folder"]) / "fixes.jsonl"] if copy else []
+    report = _report(settings, splits, whole, canvas, len(defaults), copy)
     write_json(out / "check.json", report)
     write_page(out / "check.html", report, splits)
     return _conclude(report, [out / "check.json", out / "check.html", *files])
@@ -83,14 +106,16 @@ def _sources(settings: CheckData) -> tuple[Path, list[Source]]:
     """(the folder of all of it, the splits)."""
     given = (settings.data is not None, settings.annotations is not None, settings.images is not None)
     if given not in ((True, False, False), (False, True, True)):
-        raise InputError("give either --data, or --annotations with --images")
+        raise InputError(
+            "--data: say what to check: either --data FOLDER (COCO's, Roboflow's or Pascal VOC's layout), or "
+            "--annotations FILE.json with --images FOLDER"
+        )
     if settings.annotations is not None and settings.images is not None:
         file, images = Path(settings.annotations), Path(settings.images)
         name = name_of(file)
         return images, [Source(name, partial(read_raw_coco, file, images, name), partial(load_coco, file, images))]
     root = streets_folder() if settings.data == "streets" else Path(settings.data or "")
-    known = list_splits(root)
-    names = sorted(dict.fromkeys(settings.splits), key=lambda name: not is_training(name)) or known
+    names = choose_splits(root, settings.splits)
     return root, [Source(name, partial(read_raw, root, name), partial(open_split, root, name)) for name in names]
 
 
@@ -100,33 +125,58 @@ def _name(settings: CheckData) -> str:
 
 def _defaults(settings: CheckData, canvas: tuple[int, int]) -> Tensor:
     """(A, 4) the default boxes of the detector that is meant to be trained."""
-    return build_model(settings.backbone, settings.head, 1, size=canvas, ssd=settings.ssd).defaults
+    if settings.head not in (known := heads_of("detection")):
+        raise InputError(f"--head: {printable(settings.head)}: a head that detects is checked for: {', '.join(known)}")
+    model = build_model(settings.backbone, settings.head, 1, size=canvas, options=settings.ssd)
+    assert isinstance(model, SSD)
+    return model.defaults
 
 
 # Looking
 
 
 def _check_annotations(sources: list[Source], settings: CheckData) -> list[Checked]:
-    """By rows of our own, which find everything; then by the reader itself, whose word counts."""
+    """One split after the other, the training's first: its classes are those of the others."""
     splits, classes = [], None
     for source in sources:
-        findings = Findings(source.name)
-        raw = RawSplit(source.name, Path(source.name), Path())
-        try:
-            raw = source.read(findings)
-        except InputError as fault:
-            findings.refused(str(fault))
-        sound = judge(raw, settings, findings) if raw.pictures or not findings.found else Sound()
-        try:
-            read = source.load(classes, replace(_rules(settings), strict=False))
-            if is_training(source.name):
-                classes = read.classes
-                if read.crowd.all():  # as a training says
-                    findings.error("D36", (str(raw.source), ""), "no object to learn from")
-        except InputError as fault:
-            findings.refused(str(fault), unless_known=True)
-        splits.append(Checked(raw, sound, findings))
+        split = _judge_annotations(source, settings)
+        rules = replace(_rules(settings), strict=False, max_skip=1.0)  # how much is too much is told of all at once
+        read = _read(source, str(split.raw.source), classes, rules, split.findings)
+        if read is not None:
+            classes = read.classes if is_training(source.name) else classes
+            split.skips, split.total = read.skips, len(read.boxes) + len(read.skips)
+        splits.append(split)
     return splits
+
+
+def _judge_annotations(source: Source, settings: CheckData) -> Checked:
+    """By rows of our own, which find everything."""
+    findings = Findings(source.name)
+    raw = RawSplit(source.name, Path(source.name), Path())
+    try:
+        raw = source.read(findings)
+    except InputError as fault:
+        findings.refused(str(fault))
+    sound = judge(raw, settings, findings) if raw.pictures or not findings.found else Sound()
+    faulty = boxes_left_out(raw, sound, settings)
+    return Checked(source, raw.without_lists(), sound, findings, faulty)
+
+
+def _read(
+    source: Source, file: str, classes: Sequence[str] | None, rules: ReadingRules, findings: Findings
+) -> DetectionSplit | None:
+    """By the reader itself, whose word counts: what it refuses is a finding, unless one of its kind was found.
+
+    file: the one to name where the fault is of the whole split.
+    """
+    try:
+        read = source.load(classes, rules)
+    except InputError as fault:
+        findings.refused(str(fault), unless_known=True)
+        return None
+    if is_training(source.name) and read.crowd.all():  # as a training says
+        findings.error("D36", (file, ""), "no object to learn from")
+    return read
 
 
 def _rules(settings: CheckData) -> ReadingRules:
@@ -145,11 +195,29 @@ def _check_pictures(splits: list[Checked], settings: CheckData, base: Path) -> F
     for split in splits:
         split.pictures = [next(pictures) for _ in split.sound.files]
         sizes = [(height, width) for height, width in split.sound.sizes.tolist()]
-        judge_pictures(split.pictures, split.sound.files, sizes, split.findings)
+        judge_pictures(split.pictures, split.sound.files, sizes, split.findings, is_training(split.raw.name))
     judge_twins({split.raw.name: (split.sound.files, split.pictures) for split in splits}, whole)
     if settings.manifest is not None:
         compare(Path(settings.manifest), _sums(splits), base, whole)
     return whole
+
+
+def _limit_skips(splits: list[Checked], settings: CheckData) -> None:
+    """An error where a training would leave out more than --max-skip allows, naming the value that accepts all."""
+    if settings.strict:  # each is an error of its own
+        return
+    counts = [(split, split.total, len(split.skips), "annotations") for split in splits]
+    for split in (split for split in splits if is_training(split.raw.name)):
+        unreadable = sum(picture.replaceable for picture in split.pictures)
+        counts.append((split, len(split.pictures), unreadable, "pictures"))
+    over = [row for row in counts if row[2] > allowed_skips(row[1], settings.max_skip)]
+    enough = max((accepting(count, total) for _, total, count, _ in over), default=0.0)
+    for split, total, count, what in over:
+        place = (str(split.raw.source), "")
+        if what == "pictures":
+            split.findings.error("D41", place, too_many(count, total, what, settings, enough))
+        else:
+            split.findings.error(split.skips[0].code, place, too_many_skips(split.skips, total, settings, enough))
 
 
 def _sums(splits: list[Checked]) -> dict[str, str]:
@@ -166,44 +234,64 @@ def _count(split: Checked, canvas: tuple[int, int], defaults: Tensor, threshold:
 # Writing
 
 
-def _write_sets(splits: list[Checked], whole: Findings, settings: CheckData, base: Path) -> list[Path]:
-    """The manifest and the repaired copy, where asked for; why there is no copy is a problem of its own."""
-    files = []
-    if settings.write_manifest is not None:
-        files.append(Path(settings.write_manifest))
-        _write_manifest(files[-1], manifest_text(_sums(splits), base))
-    if settings.fix is not None:
-        try:
-            changes = write_repaired([_mended(split, settings) for split in splits], Path(settings.fix))
-        except InputError as fault:
-            whole.error("fix", ("--fix", ""), str(fault))
-        else:
-            whole.notes["changes in the repaired copy"] = len(changes)
-            files.append(Path(settings.fix) / "fixes.jsonl")
-    return files
-
-
-def _mended(split: Checked, settings: CheckData) -> Split:
-    form = settings.box_format if split.raw.layout == "coco" else "xywh"
-    return Split(split.raw, judge(split.raw, settings, Findings(), mend=True), split.pictures, split.findings, form)
-
-
-def _write_manifest(path: Path, text: bytes) -> None:
+def _write_manifest(splits: list[Checked], settings: CheckData, base: Path) -> list[Path]:
+    if settings.write_manifest is None:
+        return []
+    path, text = Path(settings.write_manifest), manifest_text(_sums(splits), base)
     try:
         write_durably(path, lambda handle: handle.write(text))
     except StorageError as fault:
         raise StorageError(f"--write-manifest: {fault}") from fault
+    return [path]
+
+
+def _write_copy(splits: list[Checked], whole: Findings, settings: CheckData) -> dict[str, Any] | None:
+    """The repaired copy, where asked for, as check.json tells of it; why there is none is a problem of its own.
+
+    ok: a training and a judging take it as it is, by the reader's word.
+    """
+    if settings.fix is None:
+        return None
+    target = Path(settings.fix)
+    try:
+        for split in splits:
+            refuse_hopeless(split.raw, split.sound, split.pictures, split.findings)
+        changes = write_repaired((_mended(split, settings) for split in splits), target)
+    except InputError as fault:
+        whole.error("fix", ("--fix", ""), str(fault))
+        return None
+    faults = Findings()
+    names, classes = [safe_name(split.raw.name) for split in splits], None
+    for name in names:
+        source = Source(name, partial(read_raw, target, name), partial(open_split, target, name))
+        read = _read(source, str(target), classes, ReadingRules(strict=True), faults)
+        classes = read.classes if read is not None and is_training(name) else classes
+    whole.found += faults.found
+    command = train_command(target, names, settings)
+    return {"folder": str(target), "ok": not faults.found, "changes": count_changes(changes), "command": command}
+
+
+def _mended(split: Checked, settings: CheckData) -> Split:
+    """The split read once more: its lists were let go."""
+    raw = split.source.read(Findings())
+    sound = judge(raw, settings, Findings(), mend=True)
+    return Split(raw, sound, split.pictures, split.findings, raw.form(settings))
 
 
 # Telling
 
 
 def _report(
-    settings: CheckData, splits: list[Checked], whole: Findings, canvas: tuple[int, int], defaults: int
+    settings: CheckData,
+    splits: list[Checked],
+    whole: Findings,
+    canvas: tuple[int, int],
+    defaults: int,
+    copy: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """All of check.json. Problems: in the order of the splits, of their files, errors and warnings as they came."""
-    found = [finding for part in [*(split.findings for split in splits), whole] for finding in part.found]
-    problems = [_strict(finding) if settings.strict else finding for finding in found]
+    """All of check.json. Problems: in the order of the splits and of the items of their files."""
+    found = [finding for split in splits for finding in in_order(split.findings.found, split.sound.files)]
+    problems = [_strict(finding) if settings.strict else finding for finding in [*found, *whole.found]]
     counts = {level: sum(finding.level == level for finding in problems) for level in ("error", "warning")}
     return {
         "ok": not counts["error"],
@@ -214,7 +302,7 @@ def _report(
                    "default_boxes": defaults},
         "settings": asdict(settings),
         "problems": [{**finding._asdict(), "line": finding.line} for finding in problems],
-        "notes": dict(whole.notes),
+        "copy": copy,
         "splits": {
             split.raw.name: {"source": str(split.raw.source), "notes": dict(split.findings.notes), **split.statistics}
             for split in splits
@@ -223,19 +311,21 @@ def _report(
 
 
 def _strict(finding: Finding) -> Finding:
-    return finding._replace(level="error")
+    """As a training takes this flag: what it would leave out ends it."""
+    return finding._replace(level="error") if finding.left_out else finding
 
 
 def _conclude(report: dict[str, Any], files: list[Path]) -> Outcome:
-    outcome = Outcome(report, _text(report), files)
-    lines = {level: [row["line"] for row in report["problems"] if row["level"] == level]
-             for level in ("error", "warning")}  # fmt: skip
-    for line in lines["warning"][:PROBLEMS_SHOWN]:
-        log.warning("warning: %s", line)
-    if (more := len(lines["warning"]) - PROBLEMS_SHOWN) > 0:
-        log.warning("warning: and %d more, in %s", more, printable(files[0]))
+    outcome = Outcome(report, write_text(report), files)
+    mended = bool(report["copy"] and report["copy"]["ok"])
+    kinds: dict[str, list[str]] = {"warning": [], "error": [], "mended": []}
+    for row in report["problems"]:
+        # What was found in a split is not in its copy; what a manifest says of its pictures still is.
+        kinds["mended" if mended and row["level"] == "error" and row["split"] else row["level"]].append(row["line"])
+    _tell("mended in the copy", kinds["mended"], files[0])
+    _tell("warning", kinds["warning"], files[0])
     problems = Problems()
-    for line in lines["error"]:
+    for line in kinds["error"]:
         problems.add(line)
     try:
         problems.refuse()
@@ -245,57 +335,8 @@ def _conclude(report: dict[str, Any], files: list[Path]) -> Outcome:
     return outcome
 
 
-def _text(report: dict[str, Any]) -> str:
-    verdict = "OK" if report["ok"] else "NOT OK"
-    where = printable(report["data"])
-    lines = [f"{verdict}: {where}: {_plural(report['errors'], 'error')}, {_plural(report['warnings'], 'warning')}"]
-    lines += [f"{what}: {count}" for what, count in report["notes"].items()]
-    lines += ["", *_split_table(report), "", *_recall_table(report)]
-    for name, split in report["splits"].items():
-        lines += [f"{printable(name)}: {printable(what)}: {count}" for what, count in split["notes"].items()]
-    return "\n".join(lines)
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _split_table(report: dict[str, Any]) -> list[str]:
-    lines = [f"{'split':<12}{'pictures':>10}{'boxes':>9}{'crowds':>8}{'empty':>7}{'classes':>9}  pictures of the size"]
-    for name, split in report["splits"].items():
-        common = [f"{row['width']}x{row['height']} ({row['images']})" for row in split["image_sizes"]["common"][:2]]
-        more = split["image_sizes"]["different"] - len(common)
-        sizes = ", ".join(common) + (f", {more} more sizes" if more > 0 else "")
-        lines.append(
-            f"{printable(name):<12}{split['images']:>10}{split['boxes']:>9}{split['crowds']:>8}"
-            f"{split['images_without_boxes']:>7}{len(split['classes']):>9}  {sizes}"
-        )
-    return lines
-
-
-CLASSES_SHOWN = 12
-
-
-def _recall_table(report: dict[str, Any]) -> list[str]:
-    """Of each split: all boxes, by COCO's sizes, and the classes that suit the default boxes least."""
-    canvas = report["canvas"]
-    lines = [
-        f"boxes that a default box of {canvas['backbone']} + {canvas['head']} at {canvas['width']}x{canvas['height']} "
-        f"({canvas['default_boxes']} of them) meets",
-        f"{'split':<12}{'boxes of':<24}{'boxes':>8}{'recall':>9}{'mean IoU':>10}",
-    ]
-    for name, split in report["splits"].items():
-        recall = split["default_boxes"]
-        rows = [("all", recall["all"]), *recall["coco_sizes"].items()]
-        known = sorted(
-            (row for row in recall["classes"] if row["boxes"]), key=lambda row: (row["recall"], -row["boxes"])
-        )
-        rows += [(row["name"], row) for row in known[:CLASSES_SHOWN]]
-        lines += [_recall_line(printable(name), printable(what), row) for what, row in rows if row["boxes"]]
-        if len(known) > CLASSES_SHOWN:
-            lines.append(f"{'':<12}({len(known) - CLASSES_SHOWN} classes of higher recall in check.json)")
-    return lines
-
-
-def _recall_line(split: str, what: str, row: dict[str, Any]) -> str:
-    return f"{split:<12}{what:<24}{row['boxes']:>8}{row['recall']:>9.3f}{row['mean_iou']:>10.3f}"
+def _tell(kind: str, lines: list[str], where: Path) -> None:
+    for line in lines[:PROBLEMS_SHOWN]:
+        log.warning("%s: %s", kind, line)
+    if (more := len(lines) - PROBLEMS_SHOWN) > 0:
+        log.warning("%s: and %d more, in %s", kind, more, printable(where))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -18,8 +19,13 @@ import pytest
 from PIL import Image
 
 from densenets.cli import main
+from densenets.config import ReadingRules
 from densenets.data import open_split
+from densenets.data.checks.annotations import boxes_left_out, judge
+from densenets.data.checks.findings import Findings
+from densenets.data.checks.source import read_raw
 from densenets.data.decode import ORIENTATION, read_image
+from densenets.run.check_text import plural
 
 ROOT = Path(__file__).parent.parent.parent
 Document = dict[str, Any]
@@ -131,13 +137,13 @@ def corners(document: Document, _: Path) -> None:
 RUNS = {"size": [128, 128], "counts": [128 * 128 - 1]}
 # Kind of fault: its code, what is done to a sound set, and whether it comes as an error.
 ZOO: dict[str, tuple[str, Change, bool]] = {
-    "cut PNG": ("D01", cut_short, True),
-    "cut JPEG": ("D01", cut_jpeg, True),
-    "empty file": ("D03", bytes_of(b""), True),
-    "zeros": ("D03", bytes_of(b"\0" * 500), True),
-    "HTML": ("D03", bytes_of(b"<!DOCTYPE html><title>404</title>"), True),
-    "git-lfs pointer": ("D03", bytes_of(b"version https://git-lfs.github.com/spec/v1\n"), True),
-    "floating-point TIFF": ("D03", floating, True),
+    "cut PNG": ("D01", cut_short, False),
+    "cut JPEG": ("D01", cut_jpeg, False),
+    "empty file": ("D03", bytes_of(b""), False),
+    "zeros": ("D03", bytes_of(b"\0" * 500), False),
+    "HTML": ("D03", bytes_of(b"<!DOCTYPE html><title>404</title>"), False),
+    "git-lfs pointer": ("D03", bytes_of(b"version https://git-lfs.github.com/spec/v1\n"), False),
+    "floating-point TIFF": ("D03", floating, False),
     "zero-area box": ("D07", box(10, 10, 0, 5), False),
     "negative width": ("D08", box(10, 10, -5, 5), True),
     "NaN": ("D09", box(10, 10, float("nan"), 5), True),
@@ -159,8 +165,8 @@ ZOO: dict[str, tuple[str, Change, bool]] = {
     "absolute path": ("D24", image(file_name="/etc/passwd"), True),
     "NUL in a name": ("D24", image(file_name="1\0.png"), True),
     "link out of the folder": ("D24", linked_out, True),
-    "bomb": ("D25", bytes_of(png_header(60_000, 60_000)), True),
-    "narrow picture": ("D26", narrow, True),
+    "bomb": ("D25", bytes_of(png_header(60_000, 60_000)), False),
+    "narrow picture": ("D26", narrow, False),
     "size of nothing": ("D26", image(width=0), True),
     "another size": ("D27", smaller, True),
     "animation": ("D30", animated, True),
@@ -207,12 +213,11 @@ def test_a_sound_set_passes(clean, capsys) -> None:
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_fault_is_found_and_mended(name: str, clean, capsys) -> None:
+def test_every_fault_is_found_and_mended(name: str, clean, capsys, caplog) -> None:
     code, change, is_error = ZOO[name]
     data = changed(clean, change)
     before = contents(data)
-    fixed = data.parent / "fixed"
-    exit_code, report = check(data, "--fix", str(fixed))
+    exit_code, report = check(data)
     assert exit_code == (2 if is_error else 0)
     found = {(row["level"], row["code"]) for row in report["problems"]}
     assert ("error" if is_error else "warning", code) in found, report["problems"]
@@ -220,11 +225,18 @@ def test_every_fault_is_found_and_mended(name: str, clean, capsys) -> None:
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("densenets: error: ")]
     assert bool(lines) == is_error
     assert not is_error or any(f"[{code}]" in line for line in lines)
+    fixed = data.parent / "fixed"
+    exit_code, report = check(data, "--fix", str(fixed))
+    printed = capsys.readouterr()
     assert contents(data) == before
     if name in UNCLEAR:
-        assert "fix" in {kind for _, kind in found}
+        assert exit_code == 2
+        assert "[fix]" in printed.err
         assert not fixed.exists()
         return
+    assert (exit_code, "densenets: error: " in printed.err) == (0, False)
+    assert f"train on it with: densenets train-det --data {fixed} --backbone v2 " in printed.out
+    assert bool(is_error) == any(line.startswith("mended in the copy: ") for line in caplog.messages)
     exit_code, mended = check(fixed)
     assert (exit_code, mended["errors"]) == (0, 0), mended["problems"]
     assert code not in {row["code"] for row in mended["problems"]} or code in NOT_MENDED
@@ -309,11 +321,98 @@ def test_what_a_flag_allows_passes(name: str, flags: list[str], clean) -> None:
     assert check(fixed)[0] == 0
 
 
+def test_a_picture_that_cannot_be_read_is_an_error_where_a_training_makes_it_one(clean) -> None:
+    """One of train is skipped; --strict, --max-skip 0 and judging take none, and no other code ends with --strict."""
+    (clean / "train/1.png").write_bytes(b"")
+    shutil.copy(clean / "train/2.png", clean / "train/3.png")
+    assert check(clean)[0] == 0
+    assert check(clean, "--max-skip", "0")[0] == 2
+    code, report = check(clean, "--strict")
+    assert (code, [row["code"] for row in report["problems"] if row["level"] == "error"]) == (2, ["D03"])
+    (clean / "train/1.png").unlink()
+    shutil.copy(clean / "train/0.png", clean / "train/1.png")
+    assert check(clean, "--strict")[0] == 0  # twins are no item that is left out
+    (clean / "val/6.png").write_bytes(b"")
+    assert check(clean, "--max-skip", "1")[0] == 2
+
+
+def test_a_training_says_the_same_of_pictures_that_cannot_be_read(clean, quick, capsys) -> None:
+    for broken, flags, expected in ((1, (), 0), (2, (), 2), (2, ("--max-skip", "0.334"), 0)):
+        for number in range(broken):
+            (clean / f"train/{number}.png").write_bytes(b"")
+        assert check(clean, *flags)[0] == expected
+        words = ["--data", str(clean), "--out", str(clean.parent / f"run-{broken}-{expected}"), "--epochs", "1"]
+        small = ["--backbone", "v3-small", "--width", "0.5", "--size", "96", "--batch-size", "2", "--workers", "0"]
+        rest = ["--augment", "none", "--accelerator", "cpu"]
+        assert main(["train-det", *words, *small, *rest, *flags]) == expected
+    capsys.readouterr()
+
+
+def test_one_max_skip_accepts_all_that_was_found(clean, capsys) -> None:
+    def spoil(document: Document, folder: Path) -> None:
+        for item in document["annotations"][:2]:
+            item["bbox"][2] = 0
+        for number in range(3):
+            (folder / f"{number}.png").write_bytes(b"")
+
+    data = changed(clean, spoil)
+    document = json.loads(annotations(data, "val").read_text())
+    for item in document["annotations"][:4]:
+        item["bbox"][2] = 0
+    annotations(data, "val").write_text(json.dumps(document))
+    code, report = check(data)
+    errors = [row["line"] for row in report["problems"] if row["level"] == "error"]
+    said = {value for line in errors for value in re.findall(r"--max-skip (\S+) accepts all", line)}
+    assert (code, len(errors), len(said)) == (2, 3, 1), errors
+    assert check(data, "--max-skip", said.pop())[0] == 0
+    assert check(data, "--max-skip", "0.5")[0] == 2
+    capsys.readouterr()
+
+
+def test_problems_come_in_the_order_of_the_file(clean) -> None:
+    def spoil(document: Document, _: Path) -> None:
+        rows = document["annotations"]
+        rows[0].update(category_id=999)
+        rows[1]["bbox"][2] = 0
+        rows[2].update(image_id=999)
+        rows[3]["bbox"] = [500, 500, 5, 5]
+        rows[4]["id"] = rows[0]["id"]
+        document["images"][5].update(file_name="gone.png")
+
+    rows = check(changed(clean, spoil))[1]["problems"]
+    places = [row["item"].partition(" ")[0] for row in rows if row["item"]]
+    assert places == ["images[5]", *(f"annotations[{place}]" for place in range(5))]
+
+
+def test_both_items_and_the_flag_that_helps_are_named(clean) -> None:
+    same_id(document := json.loads(annotations(clean).read_text()), clean)
+    same_image_id(document, clean)
+    document["annotations"][4]["bbox"] = [500, 500, 5, 5]
+    annotations(clean).write_text(json.dumps(document))
+    lines = [row["line"] for row in check(clean)[1]["problems"]]
+    assert any(
+        'images[1] (id 100, "1.png"): its id is that of images[0] (id 100, "0.png") too [D19]' in x for x in lines
+    )
+    assert any("annotations[1] " in x and "is that of annotations[0] (id 1, image 100" in x for x in lines)
+    assert any("(--skip-invalid leaves such boxes out) [D10]" in x for x in lines)
+
+
+def test_an_unusable_picture_does_not_give_its_boxes_to_its_namesake(clean) -> None:
+    def spoil(document: Document, _: Path) -> None:
+        document["images"][0].update(width=0)
+        document["images"][1].update(id=document["images"][0]["id"])
+
+    code, report = check(changed(clean, spoil), "--fix", str(clean.parent / "fixed"))
+    assert code == 2
+    assert {"D19", "D26", "fix"} <= {row["code"] for row in report["problems"]}
+    assert not (clean.parent / "fixed").exists()
+
+
 def test_max_pixels(clean) -> None:
     code, report = check(clean, "--max-pixels", "0.01")
     assert code == 2
-    assert {row["code"] for row in report["problems"]} == {"D25"}
-    assert report["errors"] == 10
+    assert {row["code"] for row in report["problems"]} == {"D25", "D41"}
+    assert (report["errors"], report["warnings"]) == (5, 6)  # 4 of val, and the 6 of train are too many
 
 
 # Notes
@@ -470,11 +569,75 @@ def test_a_copy_goes_nowhere_near_the_original(clean, tmp_path, capsys) -> None:
 
 def test_a_copy_of_what_is_sound_has_no_change(clean, tmp_path) -> None:
     fixed = tmp_path / "fixed"
-    assert check(clean, "--fix", str(fixed))[1]["notes"] == {"changes in the repaired copy": 0}
+    assert check(clean, "--fix", str(fixed))[1]["copy"]["changes"] == {}
     assert (fixed / "fixes.jsonl").read_text() == ""
     for split in ("train", "val"):
         assert json.loads(annotations(fixed, split).read_text()) == json.loads(annotations(clean, split).read_text())
     assert contents(fixed / "train") == contents(clean / "train")
+
+
+def test_a_copy_tells_each_change_once(clean) -> None:
+    fixed = clean.parent / "fixed"
+    report = check(changed(clean, box(100, 10, 60, 20)), "--fix", str(fixed))[1]
+    changes = [json.loads(line) for line in (fixed / "fixes.jsonl").read_text().splitlines()]
+    assert [(row["index"], row["action"], row["why"]) for row in changes] == [
+        (1, "changed", "cut at the edge of the image [D11]")
+    ]
+    assert report["copy"]["changes"] == {"annotations changed [D11]": 1}
+
+
+def test_the_command_for_the_copy_trains(clean, capsys) -> None:
+    """Of splits with names of their own; the copy of a single file is trained on together with another."""
+    for old, new in (("train", "train_a"), ("val", "check")):
+        (clean / old).rename(clean / new)
+        annotations(clean, old).rename(annotations(clean, new))
+    document = json.loads(annotations(clean, "train_a").read_text())
+    document["annotations"][0]["id"] = document["annotations"][1]["id"]
+    annotations(clean, "train_a").write_text(json.dumps(document))
+    fixed = clean.parent / "it's fixed"
+    code, report = check(clean, "--fix", str(fixed))
+    words = shlex.split(report["copy"]["command"])
+    assert (code, words[:2]) == (0, ["densenets", "train-det"])
+    rest = ["--epochs", "1", "--batch-size", "2", "--workers", "0", "--augment", "none", "--accelerator", "cpu"]
+    assert main([*words[1:], "--width", "0.35", *rest, "--out", str(clean.parent / "run")]) == 0
+    alone = ["--annotations", str(annotations(clean, "train_a")), "--images", str(clean / "train_a"), "--workers", "0"]
+    out = ["--out", str(clean.parent / "report"), "--fix", str(clean.parent / "alone")]
+    capsys.readouterr()
+    assert main(["check-data", *alone, *out]) == 0
+    said = capsys.readouterr().out
+    flags = shlex.split(next(line for line in said.splitlines() if line.startswith("train on it with: ")))[4:]
+    assert flags[::2] == ["--train-annotations", "--train-images"]
+    assert Path(flags[1]).is_file()
+    assert Path(flags[3]).is_dir()
+
+
+def test_a_copy_that_a_training_refuses_is_no_success(clean, capsys) -> None:
+    document = json.loads(annotations(clean, "val").read_text())
+    document["categories"].append({"id": 99, "name": "zebra"})
+    annotations(clean, "val").write_text(json.dumps(document))
+    fixed = clean.parent / "fixed"
+    code, report = check(clean, "--fix", str(fixed))
+    printed = capsys.readouterr()
+    assert (code, report["copy"]["ok"]) == (2, False)
+    assert "[D22]" in printed.err
+    assert "train on it with" not in printed.out
+
+
+def test_what_a_manifest_says_is_not_mended_by_a_copy(clean, tmp_path) -> None:
+    sums = tmp_path / "sums"
+    assert check(clean, "--write-manifest", str(sums))[0] == 0
+    shutil.copy(clean / "train/2.png", clean / "train/1.png")
+    code, report = check(clean, "--manifest", str(sums), "--fix", str(tmp_path / "fixed"))
+    assert (code, report["copy"]["ok"]) == (2, True)
+
+
+def test_boxes_of_another_form_and_the_flag_that_makes_a_copy(clean, capsys) -> None:
+    data = changed(clean, corners)
+    assert check(data, "--splits", "train", "--fix", str(data.parent / "fixed"))[0] == 2
+    told = capsys.readouterr().err
+    assert "--box-format xyxy reads it" in told
+    assert "give that flag with --fix [fix]" in told
+    assert "by hand" not in told
 
 
 # The page
@@ -511,7 +674,7 @@ def test_names_that_no_terminal_likes(clean, capsys) -> None:
         cut_short(document, folder) if (folder / "1.png").exists() else (folder / name).write_bytes(b"")
 
     data = changed(clean, spoil)
-    code, _ = check(data)
+    code, _ = check(data, "--strict")
     lines = capsys.readouterr().err.splitlines()
     assert code == 2
     assert any("a\\nb\\x1b[31m\\udcff.png: not a picture: the file is empty [D03]" in line for line in lines)
@@ -529,7 +692,7 @@ def test_blood_cells(real_data, tmp_path, capsys) -> None:
     report = json.loads((out / "check.json").read_text())
     assert [row["code"] for row in report["problems"]] == ["D07", "D07"]
     assert [split["images"] for split in report["splits"].values()] == [205, 87, 72]
-    assert report["notes"] == {"changes in the repaired copy": 2}
+    assert report["copy"]["changes"] == {"annotations left out [D07]": 2}
     words[1] = str(fixed)
     assert main(["check-data", *words]) == 0
     assert json.loads((out / "check.json").read_text())["problems"] == []
@@ -590,3 +753,48 @@ def test_a_link_in_place_of_the_page_is_replaced(clean: Path, tmp_path: Path) ->
     words = ["check-data", "--data", str(clean), "--out", str(tmp_path / "page"), "--size", "96", "--workers", "0"]
     assert main(words) == 0
     assert other.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--data: say what to check: either --data FOLDER"),
+        (["--data", "SET", "--splits", "trian"], "there are train, val"),
+        (["--data", "SET", "--splits", "train", "../val"], "--splits: "),
+        (["--data", "SET", "--head", "lraspp"], "--head: lraspp: a head that detects is checked for: ssd, ssdlite"),
+    ],
+)
+def test_what_cannot_be_checked_leaves_nothing_behind(words: list[str], said: str, clean, tmp_path, capsys) -> None:
+    given = [str(clean) if word == "SET" else word for word in words]
+    assert main(["check-data", *given, "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert said in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_in_corners_are_drawn_where_they_are(clean) -> None:
+    document = json.loads(annotations(clean).read_text())
+    corners(document, clean)
+    document["annotations"][1]["category_id"] = 999
+    annotations(clean).write_text(json.dumps(document))
+    findings = Findings("train")
+    raw = read_raw(clean, "train", findings)
+    rules = ReadingRules(box_format="xyxy")
+    faulty = boxes_left_out(raw, judge(raw, rules, findings), rules)
+    assert faulty == {0: [document["annotations"][1]["bbox"]]}
+
+
+def test_pictures_beyond_the_usual_limit_are_shown_where_the_flag_allows_them(clean, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "densenets.run.check_samples.read_image", lambda file, size, limit: limits.append(limit) or read_image(file)
+    )
+    limits: list[float] = []
+    assert check(clean, "--max-pixels", "100")[0] == 0
+    assert set(limits) == {100.0}
+
+
+def test_one_and_several() -> None:
+    assert [plural(count, "different size") for count in (0, 1, 2)] == [
+        "0 different sizes", "1 different size", "2 different sizes"
+    ]  # fmt: skip

@@ -1,10 +1,8 @@
 """The faults of a split's annotations, all of them, and what is left when each faulty item is left out."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +10,15 @@ import numpy as np
 from densenets.config import ReadingRules
 from densenets.data.checks.findings import Findings
 from densenets.data.checks.masks import mask_fault
-from densenets.data.checks.source import NO_OBJECT, Item, RawSplit
-from densenets.data.coco import LARGEST_AREA, MISTAKEN
-from densenets.data.decode import climbs
+from densenets.data.checks.source import NO_OBJECT, Item, Place, RawSplit
+from densenets.data.coco import LARGEST_AREA, both_forms, mistaken_form
+from densenets.data.decode import Located, climbs, locate
 from densenets.data.document import LARGEST_ID, floats
-from densenets.data.faults import BoxReport, check_boxes, show
+from densenets.data.faults import BEYOND, LEAVE_OUT, BoxReport, check_boxes, show
+from densenets.errors import InputError
 
 NUMBERS = {int, float}
-BEYOND = "more than rounding outside the image [D11]"  # as `check_boxes` says
+RENUMBER = " (--renumber gives new ids)"
 
 
 @dataclass
@@ -84,16 +83,16 @@ def _items(items: list[Item], kind: str, sound: Sound) -> Iterator[tuple[int, It
 
 
 def _judge_categories(raw: RawSplit, sound: Sound, findings: Findings) -> None:
-    ids, names = set[int](), dict[str, int]()
+    ids, names = dict[int, int](), dict[str, int]()
     for index, item in _items(raw.categories, "categories", sound):
         number, name = item.get("id"), item.get("name")
         if (fault := _bad_id(number)) or type(name) is not str:
             code, what = "D37", fault or f"name is {show(name)}; it must be a text"
         elif number in ids or name in names:
-            code, what = "D18", f"its {'id' if number in ids else 'name'} stands twice"
+            key, before = ("id", ids[number]) if number in ids else ("name", names[name])
+            code, what = "D18", f"its {key} is that of {raw.category(before)[1]} too"
         else:
-            ids.add(number)  # type: ignore[arg-type]
-            names[name] = index
+            ids[number] = names[name] = index  # type: ignore[index]
             continue
         findings.error(code, raw.category(index), what)
         sound.drop("categories", index, f"{what} [{code}]")
@@ -110,32 +109,48 @@ def _bad_id(value: Any, key: str = "id") -> str:
     return f"{key} is beyond 2^53" if abs(value) >= LARGEST_ID else ""
 
 
+def _twice(item: Item, index: int, first: dict[int, int], place: Callable[[int], Place], hint: str = "") -> str:
+    """The words for an id that stood before, or nothing. first: id -> where it stands first, noted here."""
+    before = first.setdefault(item["id"], index)
+    return "" if before == index else f"its id is that of {place(before)[1]} too{hint}"
+
+
 def _judge_pictures(raw: RawSplit, sound: Sound, rules: ReadingRules, findings: Findings) -> None:
-    base = os.path.realpath(raw.images)
+    names = [item.get("file_name") for item in raw.pictures]
+    safe = [name if type(name) is str and not climbs(name) else "" for name in names]
+    located = _located(raw, safe, rules, findings)
+    first: dict[int, int] = {}  # of all pictures: what names an unusable one must not go to its namesake
     sizes: list[tuple[int, int]] = []
     for index, item in _items(raw.pictures, "images", sound):
-        path = os.path.join(raw.images, item["file_name"]) if type(item.get("file_name")) is str else ""  # noqa: PTH118
-        fault = _picture_fault(item, path, base, sound.row_of, rules)
+        fault = _entry_fault(raw, item, index, first) or _file_fault(located, index, safe[index])
         if fault:
             code, what = fault
-            findings.error(code, raw.picture(index), what, path if code == "D19" else None)
+            picture = str(located.files[index]) if code == "D19" else None
+            findings.error(code, raw.picture(index), what, picture)
             sound.drop("images", index, f"{what} [{code}]")
             continue
         sound.row_of[item["id"]] = len(sizes)
         sound.images_at.append(index)
-        sound.files.append(path)
+        sound.files.append(str(located.files[index]))
         sizes.append((item["height"], item["width"]))
     sound.sizes = np.array(sizes, dtype=np.int64).reshape(-1, 2)
 
 
-def _picture_fault(
-    item: Item, path: str, base: str, seen: dict[int, int], rules: ReadingRules
-) -> tuple[str, str] | None:
-    """(code, words) of the first fault of an image's entry."""
+def _located(raw: RawSplit, names: list[str], rules: ReadingRules, findings: Findings) -> Located:
+    try:
+        return locate(raw.images, names, rules.follow_symlinks)
+    except InputError as fault:  # a folder that cannot be read, nor can its pictures then
+        findings.refused(str(fault))
+        nowhere = np.zeros(len(names), dtype=bool)
+        return Located(np.array([str(raw.images / name) for name in names]), nowhere, nowhere)
+
+
+def _entry_fault(raw: RawSplit, item: Item, index: int, first: dict[int, int]) -> tuple[str, str] | None:
+    """(code, words) of the first fault of an image's entry, its file apart."""
     if fault := _bad_id(item.get("id")):
         return "D37", fault
-    if item["id"] in seen:
-        return "D19", "its id is that of another image too"
+    if fault := _twice(item, index, first, raw.picture):
+        return "D19", fault
     for key in ("height", "width"):
         if fault := _bad_id(item.get(key), key):
             return "D37", fault
@@ -144,25 +159,14 @@ def _picture_fault(
     name = item.get("file_name")
     if type(name) is not str:
         return "D37", f"file_name is {show(name)}; it must be a text"
-    if climbs(name):
-        return "D24", "its file_name does not name a file inside the images folder"
-    return _file_fault(name, path, base, rules)
+    return ("D24", "its file_name does not name a file inside the images folder") if climbs(name) else None
 
 
-def _file_fault(name: str, path: str, base: str, rules: ReadingRules) -> tuple[str, str] | None:
-    try:
-        there = Path(path).is_file()
-        outside = there and not rules.follow_symlinks and not _inside(path, base)
-    except (OSError, ValueError):  # a name that this system cannot have
-        there = outside = False
-    if outside:
+def _file_fault(located: Located, index: int, name: str) -> tuple[str, str] | None:
+    if located.outside[index]:
         return "D24", "leads out of the images folder (--follow-symlinks allows it)"
     hint = " (folders are written with /, not with a backslash)" if "\\" in name else ""
-    return None if there else ("D23", f"the picture is missing{hint}")
-
-
-def _inside(path: str, base: str) -> bool:
-    return os.path.commonpath([base, os.path.realpath(path)]) == base
+    return ("D23", f"the picture is missing{hint}") if located.missing[index] else None
 
 
 # Annotations
@@ -170,10 +174,13 @@ def _inside(path: str, base: str) -> bool:
 
 def _judge_objects(raw: RawSplit, sound: Sound, rules: ReadingRules, findings: Findings, mend: bool) -> None:
     file_of = {raw.pictures[index]["id"]: raw.pictures[index]["file_name"] for index in sound.images_at}
-    ids: set[int] = set()
+    first: dict[int, int] = {}
     at: list[int] = []
     for index, item in _items(raw.objects, "annotations", sound):
-        fault = _object_fault(item, sound, ids, mend or rules.renumber)
+        fault = _bad_ids(item)
+        if not fault and (words := _twice(item, index, first, lambda other: raw.object(other, file_of), RENUMBER)):
+            fault = None if mend or rules.renumber else ("D20", words)
+        fault = fault or _object_fault(item, sound)
         if fault is None:
             at.append(index)
             continue
@@ -191,11 +198,13 @@ def _path(item: Item, sound: Sound) -> str | None:
     return sound.files[sound.row_of[image]] if type(image) is int and image in sound.row_of else None
 
 
-def _object_fault(item: Item, sound: Sound, ids: set[int], renumber: bool) -> tuple[str, str] | None:
-    """(code, words) of the first fault of an annotation, its box's place apart; adds its id to `ids`."""
-    for key in ("id", "image_id", "category_id"):
-        if fault := _bad_id(item.get(key), key):
-            return "D37", fault
+def _bad_ids(item: Item) -> tuple[str, str] | None:
+    faults = (_bad_id(item.get(key), key) for key in ("id", "image_id", "category_id"))
+    return next((("D37", fault) for fault in faults if fault), None)
+
+
+def _object_fault(item: Item, sound: Sound) -> tuple[str, str] | None:
+    """(code, words) of the first fault of an annotation whose ids are numbers, its box's place apart."""
     known_image = item["image_id"] in sound.row_of
     for key, known in (("image_id", known_image), ("category_id", item["category_id"] in sound.label_of)):
         if not known and item[key] in sound.listed[key]:
@@ -203,13 +212,7 @@ def _object_fault(item: Item, sound: Sound, ids: set[int], renumber: bool) -> tu
     if not known_image or item["category_id"] not in sound.label_of:
         key = "category_id" if known_image else "image_id"
         return "D22", f"{key} {item[key]} is unknown"
-    if values := _bad_values(item):
-        return values
-    twice = item["id"] in ids
-    ids.add(item["id"])
-    if twice and not renumber:
-        return "D20", "its id is that of another annotation too (--renumber gives new ones)"
-    return None
+    return _bad_values(item)
 
 
 def _bad_values(item: Item) -> tuple[str, str] | None:
@@ -246,11 +249,14 @@ def _judge_boxes(
     items = [raw.objects[index] for index in at]
     rows = np.array([sound.row_of[item["image_id"]] for item in items], dtype=np.int64)
     written = floats([value for item in items for value in item["bbox"]]).reshape(-1, 4)
-    report = check_boxes(_corners(written, rules.box_format), sound.sizes[rows])
+    form = raw.form(rules)
+    report = check_boxes(both_forms(written, form)[0], sound.sizes[rows])
     beyond = report.faults[BEYOND]
     bad = (report.unusable | report.empty) & ~(beyond & mend)
-    if not _tell_mistaken(raw, written, sound.sizes[rows], report, rules, findings):
-        _tell_boxes(raw, np.array(at, dtype=np.int64), report, file_of, sound, rules, findings)
+    if raw.layout == "coco" and (words := mistaken_form(written, form, report.unusable, sound.sizes[rows])):
+        findings.error("D12", (str(raw.source), ""), words)
+    else:
+        _tell_boxes(raw, np.array(at, dtype=np.int64), report, bad, file_of, sound, rules, findings)
     findings.note("boxes cut at the edge of their image, by no more than rounding [D11]", int(report.clipped.sum()))
     for row in np.flatnonzero(report.clipped | (beyond & mend)).tolist():
         sound.change("annotations", at[row], "cut at the edge of the image [D11]")
@@ -259,44 +265,27 @@ def _judge_boxes(
     sound.crowd = np.array([bool(item.get("iscrowd", 0)) for item in items], dtype=bool)[~bad]
 
 
-def _corners(written: np.ndarray, form: str) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):
-        ends = written[:, 2:] if form == "xyxy" else written[:, :2] + written[:, 2:]
-    return np.concatenate([written[:, :2], ends], axis=1)
-
-
-def _tell_mistaken(
-    raw: RawSplit, written: np.ndarray, sizes: np.ndarray, report: BoxReport, rules: ReadingRules, findings: Findings
-) -> bool:
-    """Whether the boxes fit their images far better when read in the other form: then that is the fault, told once."""
-    if not len(written) or raw.layout == "voc" or report.unusable.mean() <= MISTAKEN[0]:
-        return False
-    other = "xyxy" if rules.box_format == "xywh" else "xywh"
-    mistaken = bool(check_boxes(_corners(written, other), sizes).unusable.mean() < MISTAKEN[1])
-    if mistaken:
-        what = f"{report.unusable.mean():.0%} of the boxes leave their images; --box-format {other} fits them"
-        findings.error("D12", (str(raw.source), ""), what)
-    return mistaken
-
-
 def _tell_boxes(
     raw: RawSplit,
     at: np.ndarray,
     report: BoxReport,
+    bad: np.ndarray,
     file_of: dict[Any, str],
     sound: Sound,
     rules: ReadingRules,
     findings: Findings,
 ) -> None:
-    """Each box that cannot be used."""
+    """Each box that cannot be used: those that the mask `bad` marks."""
     masks = {"zero area [D07]": report.empty, "no part inside the image [D10]": report.outside, **report.faults}
-    for row in np.flatnonzero(report.unusable | report.empty).tolist():
+    advice = "" if rules.strict else LEAVE_OUT
+    for row in np.flatnonzero(bad).tolist():
         fault = next(words for words, mask in masks.items() if mask[row])
         words, code = fault[:-6], fault[-4:-1]
         item, place = raw.objects[at[row]], raw.object(int(at[row]), file_of)
         what = f"bbox {show(item['bbox'])} has {words}"
         skip = code == "D07" or (code == "D10" and rules.skip_invalid)
-        (findings.warn if skip else findings.error)(code, place, what, _path(item, sound))
+        hint = advice if code == "D10" and not skip else ""
+        (findings.leave_out if skip else findings.error)(code, place, what + hint, _path(item, sound))
         sound.drop("annotations", int(at[row]), f"{what} [{code}]")
 
 
@@ -310,6 +299,21 @@ def _judge_masks(raw: RawSplit, sound: Sound, file_of: dict[Any, str], findings:
         code, what, skips = fault
         (findings.warn if skips else findings.error)(code, raw.object(index, file_of), what, sound.files[row])
         sound.change("annotations", index, f"segmentation dropped: {what} [{code}]")
+
+
+def boxes_left_out(raw: RawSplit, sound: Sound, rules: ReadingRules) -> dict[int, list[list[float]]]:
+    """Row of a picture -> corners of its boxes that cannot be used, as far as they can be drawn."""
+    found: dict[int, list[list[float]]] = {}
+    for index in (index for kind, index in sound.dropped if kind == "annotations"):
+        box, image = raw.objects[index].get("bbox"), raw.objects[index].get("image_id")
+        if type(image) is int and image in sound.row_of and _can_be_drawn(box):
+            corners = both_forms(np.array([box], dtype=np.float64), raw.form(rules))[0]
+            found.setdefault(sound.row_of[image], []).extend(corners.tolist())
+    return found
+
+
+def _can_be_drawn(box: Any) -> bool:
+    return type(box) is list and len(box) == 4 and all(type(value) in NUMBERS and abs(value) < 1e6 for value in box)
 
 
 def unused_classes(sound: Sound) -> list[str]:

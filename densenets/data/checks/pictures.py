@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from densenets.data.checks.findings import CODE, Findings
-from densenets.data.decode import FORMATS, ORIENTATION, decode_image, read_bytes
+from densenets.data.decode import FORMATS, ORIENTATION, AnimationError, PictureError, decode_image, read_bytes
 from densenets.data.streets.many import drawn_by_many
 from densenets.errors import DensenetsError, InputError, WorkerError, printable
 
@@ -36,7 +36,8 @@ class Job(NamedTuple):
 class Picture(NamedTuple):
     """What became of one. size: height and width as stored; fault: words and code where it cannot be used.
 
-    ambiguous: its EXIF orientation turns it, but its size cannot tell whether its boxes are turned too.
+    replaceable: a training takes another picture in its place. ambiguous: its EXIF orientation turns it, but its size
+    cannot tell whether its boxes are turned too.
     """
 
     sha256: str
@@ -45,6 +46,7 @@ class Picture(NamedTuple):
     size: tuple[int, int]
     orientation: int
     fault: tuple[str, str] | None = None
+    replaceable: bool = False
 
     @property
     def ambiguous(self) -> bool:
@@ -57,14 +59,16 @@ def inspect(job: Job) -> Picture:
     try:
         data = read_bytes(Path(job.file))
     except InputError as error:
-        return Picture("", *NO_HEADER, (str(error).removeprefix(f"{printable(job.file)}: "), "D41"))
-    digest, fault = hashlib.sha256(data).hexdigest(), None
+        return Picture("", *NO_HEADER, (str(error).removeprefix(f"{printable(job.file)}: "), "D41"), replaceable=True)
+    digest, fault, replaceable = hashlib.sha256(data).hexdigest(), None, False
     try:
         decode_image(data, "", job.size, job.max_pixels)
     except InputError as error:
         fault = _words(str(error))
+        replaceable = isinstance(error, PictureError) and not isinstance(error, AnimationError)
     # Of what is too large not even the header is opened again: to open a WebP takes memory for all of it.
-    return Picture(digest, *(_header(data) if fault is None or fault[1] != "D25" else NO_HEADER), fault)
+    header = _header(data) if fault is None or fault[1] != "D25" else NO_HEADER
+    return Picture(digest, *header, fault, replaceable)
 
 
 def _words(message: str) -> tuple[str, str]:
@@ -128,13 +132,21 @@ def _progress(total: int) -> Iterator:
 
 
 def judge_pictures(
-    pictures: Sequence[Picture], files: Sequence[str], sizes: Sequence[tuple[int, int]], findings: Findings
+    pictures: Sequence[Picture],
+    files: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    findings: Findings,
+    for_training: bool = False,
 ) -> None:
-    """Faults of each, and counts of what is read as something else than it seems."""
+    """Faults of each, and counts of what is read as something else than it seems.
+
+    for_training: what another picture can stand in for is left out; in judging every picture has to be read.
+    """
     ambiguous = []
     for picture, file, size in zip(pictures, files, sizes, strict=True):
         if picture.fault:
-            findings.error(picture.fault[1], (file, ""), picture.fault[0], file)
+            tell = findings.leave_out if for_training and picture.replaceable else findings.error
+            tell(picture.fault[1], (file, ""), picture.fault[0], file)
         elif picture.ambiguous:
             ambiguous.append(file)
         elif picture.orientation in TURNED:

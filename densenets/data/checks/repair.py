@@ -10,14 +10,15 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
 
 from densenets.data.checks.annotations import Sound
-from densenets.data.checks.findings import Findings
+from densenets.data.checks.findings import CODE, Findings
 from densenets.data.checks.pictures import SUFFIXES, Picture, wears_suffix
 from densenets.data.checks.source import Item, RawSplit, safe_name
 from densenets.data.decode import FORMATS, read_bytes
@@ -46,14 +47,16 @@ def check_target(target: Path, originals: Sequence[Path]) -> None:
         raise InputError(f"--fix: {printable(target)}: not empty; the repaired copy needs a folder of its own")
 
 
-def write_repaired(splits: Sequence[Split], target: Path) -> list[dict[str, Any]]:
-    """The copy in COCO's layout, and fixes.jsonl with a line for each change. Raises InputError, StorageError."""
-    for split in splits:
-        _refuse_hopeless(split)
+def write_repaired(splits: Iterable[Split], target: Path) -> list[dict[str, Any]]:
+    """The copy in COCO's layout, and fixes.jsonl with a line for each change. Raises InputError, StorageError.
+
+    Each split is written before the next is taken; ask `refuse_hopeless` of all of them first.
+    """
     changes = []
     try:
-        (target / "annotations").mkdir(parents=True, exist_ok=True)
         for split in splits:
+            refuse_hopeless(split.raw, split.sound, split.pictures, split.findings)
+            (target / "annotations").mkdir(parents=True, exist_ok=True)
             changes += _Copy(split, target).write()
         text = "".join(json.dumps(change) + "\n" for change in changes)
         (target / "fixes.jsonl").write_text(text, encoding="ascii")
@@ -62,16 +65,28 @@ def write_repaired(splits: Sequence[Split], target: Path) -> list[dict[str, Any]
     return changes
 
 
-def _refuse_hopeless(split: Split) -> None:
-    source = str(split.raw.source)
-    for finding in split.findings.found:
+def count_changes(changes: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """ "annotations left out [D07]" -> how often, of the lines of fixes.jsonl."""
+    counts: Counter[str] = Counter()
+    for change in changes:
+        code = CODE.search(change["why"])
+        counts[f"{change['list']} {change['action']}{f' [{code[1]}]' if code else ''}"] += 1
+    return dict(counts)
+
+
+def refuse_hopeless(raw: RawSplit, sound: Sound, pictures: Sequence[Picture], findings: Findings) -> None:
+    """InputError where no copy can be made of a split; `raw` needs no lists for it."""
+    source = str(raw.source)
+    for finding in findings.found:
         whole_file = finding.code in HOPELESS and finding.file == source and not finding.item
         # Which picture an annotation means, where two have its image's id, no rule can tell.
-        unclear = finding.item.startswith("categories[") or (finding.code == "D19" and split.raw.layout == "coco")
+        unclear = finding.item.startswith("categories[") or (finding.code == "D19" and raw.layout == "coco")
         if finding.level == "error" and (whole_file or unclear):
-            raise InputError(f"{finding.line}: what was meant cannot be told; mend this by hand")
-    if not split.sound.classes or all(picture.fault for picture in split.pictures):
-        what = "pictures" if split.sound.classes else "categories"
+            by_hand = "what was meant cannot be told; mend this by hand"
+            advice = "no copy before it is settled: give that flag with --fix" if finding.code == "D12" else by_hand
+            raise InputError(f"{finding.line}: {advice}")
+    if not sound.classes or all(picture.fault for picture in pictures):
+        what = "pictures" if sound.classes else "categories"
         raise InputError(f"{printable(source)}: none of its {what} can be used")
 
 

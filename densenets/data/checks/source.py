@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from densenets.config import ReadingRules
 from densenets.data import find_layout
 from densenets.data.checks.findings import Findings
 from densenets.data.coco import ROBOFLOW, find_coco
@@ -40,6 +41,14 @@ class RawSplit:
     rest: Item = field(default_factory=dict)  # of the annotation file: info, licenses
     places: list[Place] = field(default_factory=list)
 
+    def without_lists(self) -> "RawSplit":
+        """Its names alone, for when the lists were judged: they are most of what a check has in memory."""
+        return RawSplit(self.name, self.source, self.images, self.layout)
+
+    def form(self, rules: ReadingRules) -> str:
+        """How the boxes of `objects` are written; VOC's are brought into COCO's form as they are read."""
+        return rules.box_format if self.layout == "coco" else "xywh"
+
     def picture(self, index: int) -> Place:
         item = self.pictures[index]
         words = f"images[{index}] (id {show(item.get('id'))}, {show(item.get('file_name'))})"
@@ -68,6 +77,27 @@ def list_splits(root: Path) -> list[str]:
         names = [path.stem for path in (root / "ImageSets" / "Main").glob("*.txt")]
         names = [name for name in names if name in VOC_SPLITS] or names
     return sorted(set(names), key=lambda name: (not is_training(name), name.startswith("test"), name))
+
+
+def choose_splits(root: Path, asked: Sequence[str]) -> list[str]:
+    """The splits asked for, or all; training first. Raises InputError for one that is not there, or where none is."""
+    known = list_splits(root)
+    for name in asked:
+        _refuse_unknown(root, name, known)
+    names = sorted(dict.fromkeys(asked), key=lambda name: not is_training(name)) or known
+    if not names:
+        raise InputError(f"{printable(root)}: no split found")
+    return names
+
+
+def _refuse_unknown(root: Path, name: str, known: list[str]) -> None:
+    try:
+        if find_layout(root) == "voc":
+            split_names(root, name)
+        else:
+            find_coco(root, name)
+    except InputError as fault:
+        raise InputError(f"--splits: {fault}; there are {printable(', '.join(known)) or 'none'}") from fault
 
 
 def is_training(split: str) -> bool:
