@@ -76,6 +76,16 @@ class DetectionSplit:
         """How many annotations were left out, by reason."""
         return dict(Counter(skip.reason for skip in self.skips))
 
+    @property
+    def kept(self) -> int:
+        """How many annotations were not left out."""
+        return len(self.boxes)
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        """What was put right or is remarkable -> how often."""
+        return {"images without objects [D13]": int((np.diff(self.first) == 0).sum()), **self.notes}
+
     def picture(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB, the image at `index`; PictureError or InputError as `read_image` says."""
         return read_image(str(self.files[index]), self.sizes[index], self.rules.max_pixels)

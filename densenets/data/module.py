@@ -24,22 +24,14 @@ class DataModule(L.LightningDataModule):
     Lightning.
 
     training: samples of one size of image, which may stand in for each other; None where nothing is trained.
-    validation: samples of any sizes; a batch holds images of one size, `eval_batch_size` where it is another.
+    validation: samples of any sizes; a batch holds images of one size.
     """
 
-    def __init__(
-        self,
-        training: Samples | None,
-        validation: Samples,
-        batch_size: int,
-        workers: int,
-        seed: int,
-        eval_batch_size: int | None = None,
-    ) -> None:
+    def __init__(self, training: Samples | None, validation: Samples, batch_size: int, workers: int, seed: int) -> None:
         super().__init__()
-        self.eval_batch_size = eval_batch_size or batch_size
         self.training, self.validation = training, validation
         self.batch_size, self.workers, self.seed = batch_size, worker_count(workers), seed
+        self.validation_batch = batch_size  # images a process judges at once
         self.timeout = 0.0  # seconds to wait for a loading process, 0: for ever
         self.leave_out: Collection[int] = ()  # indices of the validation split that were judged already
         self.watched: list[Watched] = []
@@ -60,7 +52,7 @@ class DataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches of the same shapes whatever the number of processes, filled up by `collate_filled`: what a model says
         of an image may depend on the shape of its batch, but on nothing else in it."""
-        batches = EvalBatches(self.validation.image_sizes(), self.eval_batch_size)
+        batches = EvalBatches(self.validation.image_sizes(), self.validation_batch)
         shard = batches.of(*self._place(), self.leave_out)
         return self._loader(self.validation, batch_sampler=shard, join=partial(collate_filled, fill=batches.fill))
 
@@ -117,28 +109,11 @@ def segmentation_data(
     batch_size: int,
     workers: int,
     seed: int,
-    eval_batch_size: int | None = None,
+    eval_batch: int | None = None,
 ) -> DataModule:
     """augmentation: for training, onto its canvas. eval_size: (H, W) px that validation stretches its pictures to;
-    their own where None."""
+    their own where None. eval_batch: images a process judges at once, `batch_size` where None."""
     training = None if train is None else SegmentationDataset(train, augmentation, None, seed, substitute=True)
-    validation = SegmentationDataset(val, None, eval_size, seed)
-    return DataModule(training, validation, batch_size, workers, seed, eval_batch_size)
-
-
-class DetectionDataModule(DataModule):
-    """`detection_data` under its former name."""
-
-    def __init__(
-        self,
-        train: DetectionSplit | None,
-        val: DetectionSplit,
-        canvas: Size,
-        recipe: str,
-        batch_size: int,
-        workers: int,
-        seed: int,
-    ) -> None:
-        made = detection_data(train, val, canvas, recipe, batch_size, workers, seed)
-        super().__init__(made.training, made.validation, batch_size, workers, seed)
-        self.val, self.canvas = val, canvas
+    data = DataModule(training, SegmentationDataset(val, None, eval_size, seed), batch_size, workers, seed)
+    data.validation_batch = eval_batch or batch_size
+    return data

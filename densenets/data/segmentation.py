@@ -43,6 +43,16 @@ class SegmentationSplit:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    @property
+    def kept(self) -> int:
+        """How many masks were not left out: all of them."""
+        return len(self)
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        """What is remarkable -> how often."""
+        return self.notes
+
     def picture(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB, the image at `index`; PictureError or InputError as `read_image` says."""
         return read_image(str(self.files[index]), self.sizes[index], self.rules.max_pixels)

@@ -4,17 +4,27 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-
-from densenets.data.dataset import DetectionSplit
 from densenets.data.decode import reason
 from densenets.data.faults import Skip, count_reasons
 from densenets.errors import StorageError, printable
 from densenets.files import check_file
 
 
-def skip_report(splits: Sequence[DetectionSplit], listing: Path | None = None) -> list[str]:
+class Reading(Protocol):
+    """What the splits of all tasks tell of their reading. kept: annotations that were not left out; remarks: what was
+    put right or is remarkable -> how often."""
+
+    @property
+    def skips(self) -> tuple[Skip, ...]: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def remarks(self) -> dict[str, int]: ...
+
+
+def skip_report(splits: Sequence[Reading], listing: Path | None = None) -> list[str]:
     """A line with the count of all annotations that were left out, by reason, where any were.
 
     listing: the file that `write_skips` named them in; without one the line names the first.
@@ -22,17 +32,17 @@ def skip_report(splits: Sequence[DetectionSplit], listing: Path | None = None) -
     skips = [skip for split in splits for skip in split.skips]
     if not skips:
         return []
-    total = sum(len(split.boxes) + len(split.skips) for split in splits)
+    total = sum(split.kept + len(split.skips) for split in splits)
     first = f"the first: {printable(skips[0].file)}: {skips[0].item}"
     where = first if listing is None else f"list: {printable(listing)}"
     return [f"skipped {len(skips)} of {total} annotations: {count_reasons(skips)}; {where}"]
 
 
-def note_report(splits: Sequence[DetectionSplit]) -> list[str]:
+def note_report(splits: Sequence[Reading]) -> list[str]:
     """A line with the count of all that was put right or is remarkable, where anything is."""
-    counts = {"images without objects [D13]": sum(int((np.diff(split.first) == 0).sum()) for split in splits)}
+    counts: dict[str, int] = {}
     for split in splits:
-        for what, count in split.notes.items():
+        for what, count in split.remarks.items():
             counts[what] = counts.get(what, 0) + count
     told = [f"{count} {what}" for what, count in counts.items() if count]
     return [f"read with {', '.join(told)}"] if told else []

@@ -68,9 +68,10 @@ def load_voc_root(
 
 def split_names(root: Path, split: str, part: str = "Main") -> list[str]:
     """The IDs of a split, in the file's order. part: the folder of lists."""
-    path = root / "ImageSets" / part / f"{split}.txt"
-    if not path.is_file():
-        known = printable(", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))))
+    folder = root / "ImageSets" / part
+    path = folder / f"{split}.txt"
+    if climbs(split) or not path.is_file():
+        known = printable(", ".join(sorted(file.stem for file in folder.glob("*.txt"))))
         raise InputError(f"{printable(path)}: no such split; there are {known or 'none'}")
     text = read_bytes(path).decode("utf-8-sig", "surrogateescape")  # as the system decodes the names of files
     lines = [line.strip() for line in text.split("\n")]
