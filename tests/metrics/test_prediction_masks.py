@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import masks
+import cityscapes_pairs as masks
 import numpy as np
 import pytest
 import torch

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import masks
+import cityscapes_pairs as masks
 import numpy as np
 import pytest
 import torch

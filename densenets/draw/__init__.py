@@ -1,0 +1,10 @@
+"""Pictures for people: boxes or classes over an image, sheets of them, a confusion matrix, the curves of a run.
+
+Pillow and matplotlib are imported where they are used, so that a command that draws nothing does not wait for them.
+"""
+
+from densenets.draw.boxes import draw_boxes
+from densenets.draw.charts import curves
+from densenets.draw.pages import sheet
+
+__all__ = ["curves", "draw_boxes", "sheet"]
