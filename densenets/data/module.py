@@ -10,10 +10,8 @@ from torch.utils.data import DataLoader
 
 from densenets.data.dataset import DetectionDataset, DetectionSplit
 from densenets.data.loading import Watched, build_loader, worker_count
-from densenets.data.mask_transforms import MaskAugmentation
 from densenets.data.samples import KeyedDataset, Size, collate_filled
 from densenets.data.sampling import EvalBatches, KeyedBatchSampler
-from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
 from densenets.data.transforms import build_augmentation
 
 Samples = KeyedDataset[Any, Any]
@@ -24,14 +22,22 @@ class DataModule(L.LightningDataModule):
     Lightning.
 
     training: samples of one size of image, which may stand in for each other; None where nothing is trained.
-    validation: samples of any sizes; a batch holds images of one size.
+    validation: samples of any sizes; a batch holds images of one size. eval_batch: how many, `batch_size` where None.
     """
 
-    def __init__(self, training: Samples | None, validation: Samples, batch_size: int, workers: int, seed: int) -> None:
+    def __init__(
+        self,
+        training: Samples | None,
+        validation: Samples,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        eval_batch: int | None = None,
+    ) -> None:
         super().__init__()
         self.training, self.validation = training, validation
         self.batch_size, self.workers, self.seed = batch_size, worker_count(workers), seed
-        self.validation_batch = batch_size  # images a process judges at once
+        self.eval_batch = eval_batch or batch_size
         self.timeout = 0.0  # seconds to wait for a loading process, 0: for ever
         self.leave_out: Collection[int] = ()  # indices of the validation split that were judged already
         self.watched: list[Watched] = []
@@ -52,7 +58,7 @@ class DataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches of the same shapes whatever the number of processes, filled up by `collate_filled`: what a model says
         of an image may depend on the shape of its batch, but on nothing else in it."""
-        batches = EvalBatches(self.validation.image_sizes(), self.validation_batch)
+        batches = EvalBatches(self.validation.image_sizes(), self.eval_batch)
         shard = batches.of(*self._place(), self.leave_out)
         return self._loader(self.validation, batch_sampler=shard, join=partial(collate_filled, fill=batches.fill))
 
@@ -99,21 +105,3 @@ def detection_data(
         training = DetectionDataset(train, build_augmentation(recipe, canvas), canvas, seed, substitute=True)
     validation = DetectionDataset(val, build_augmentation("none", canvas), canvas, seed)
     return DataModule(training, validation, batch_size, workers, seed)
-
-
-def segmentation_data(
-    train: SegmentationSplit | None,
-    val: SegmentationSplit,
-    augmentation: MaskAugmentation | None,
-    eval_size: Size | None,
-    batch_size: int,
-    workers: int,
-    seed: int,
-    eval_batch: int | None = None,
-) -> DataModule:
-    """augmentation: for training, onto its canvas. eval_size: (H, W) px that validation stretches its pictures to;
-    their own where None. eval_batch: images a process judges at once, `batch_size` where None."""
-    training = None if train is None else SegmentationDataset(train, augmentation, None, seed, substitute=True)
-    data = DataModule(training, SegmentationDataset(val, None, eval_size, seed), batch_size, workers, seed)
-    data.validation_batch = eval_batch or batch_size
-    return data
