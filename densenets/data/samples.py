@@ -112,7 +112,7 @@ class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target]):
         self._unreadable[index] = True
         count = int(self._unreadable.sum())
         if count > allowed_skips(len(self), rules.max_skip):
-            raise InputError(f"{fault}; {too_many(count, len(self), 'pictures', rules)} [D41]")
+            raise InputError(f"{fault}; {too_many(count, len(self), 'pictures', rules)}, if no more follow [D41]")
 
 
 def collate(samples: Sequence[Sample[Target]], size: int = 0) -> Batch[Target]:

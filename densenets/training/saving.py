@@ -4,6 +4,7 @@ Lightning's own checkpoints of the middle of an epoch repeat or leave out a batc
 Here a checkpoint says exactly which step it follows: its progress counters are put right as it is written.
 """
 
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ class Saving(L.Callback):
 
     def stopped(self, asked: int, trainer: L.Trainer) -> Stopped:
         """What ends a training that was asked to stop; SLURM's SIGUSR1 counts as SIGTERM, with `again` set."""
-        fault = Stopped(f"stopped after step {trainer.global_step}; saved: {printable(self.folder / LAST)}", asked)
+        again = f"--resume {shlex.quote(str(self.folder.parent))}"
+        told = f"stopped after step {trainer.global_step}; saved: {self.folder / LAST}; go on with: {again}"
+        fault = Stopped(printable(told), asked)
         if asked == signal.SIGUSR1:
             fault.exit_code, fault.again = 128 + signal.SIGTERM, True
         return fault

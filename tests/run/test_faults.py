@@ -363,4 +363,4 @@ def test_an_interrupt_outside_of_training_ends_with_130(
 
     monkeypatch.setattr("densenets.run.train_detection", interrupted)
     assert main(["train-det", "--data", "streets"]) == 130
-    assert capsys.readouterr().err == "densenets: error: interrupted\n"
+    assert capsys.readouterr().err == "densenets: interrupted\n"

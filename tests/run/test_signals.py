@@ -42,7 +42,8 @@ def test_a_stop_in_a_validation_never_looks_like_success(
     flags += [f"--data={data}", f"--out={out}", "--accelerator=cpu"]
     done = signalled(signal.SIGTERM, where, "train-det", *flags)
     assert done.returncode == 143, done.stderr
-    assert "stopped after step 4; saved: " in done.stderr
+    assert "densenets: stopped after step 4; saved: " in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f"go on with: --resume {out}")
     assert not (out / "results.json").exists()
 
 
