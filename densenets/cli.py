@@ -1,5 +1,6 @@
 """The commands: `densenets train-det ...` and tools/train_det.py are one and the same."""
 
+import contextlib
 import errno
 import io
 import logging
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from densenets import __version__
 from densenets.config import CheckData, EvalDetection, Predict, TrainDetection
-from densenets.errors import DensenetsError, printable
+from densenets.errors import DensenetsError, Stopped, printable
 
 
 class Command(NamedTuple):
@@ -44,9 +45,9 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None, prog: str = "densenets") -> int:
     """Run one command; the exit code (see `errors`). Results go to stdout, all else to stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     if not words or words[0] in ("-h", "--help") or words[0] == "--version":
-        sys.stdout.write(f"densenets {__version__}\n" if words[:1] == ["--version"] else _overview())
-        return 0
+        return _tell(f"densenets {__version__}" if words[:1] == ["--version"] else _overview())
     if words[0] not in COMMANDS:
         return _fail(f"{words[0]!a}: expected one of {', '.join(COMMANDS)}", 2)
     return run_command(words[0], words[1:], f"{prog} {words[0]}")
@@ -56,6 +57,7 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     """Parse, import, do; faults outside this program become one line."""
     from densenets.command_line import parse
 
+    _open_closed_streams()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     for handler in (one for one in logging.getLogger().handlers if getattr(one, "stream", None) is sys.stderr):
         handler.setFormatter(Plain("%(message)s"))
@@ -65,6 +67,8 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     try:
         settings = parse(command.settings, argv, prog, command.default_config)
         outcome = getattr(import_module("densenets.run"), command.function)(settings)
+    except Stopped as fault:  # as it was asked to, and nothing is wrong
+        return _fail(_message(fault), fault.exit_code, "densenets: ")
     except DensenetsError as fault:
         _tell(fault.outcome or "")
         return _fail(_message(fault), fault.exit_code)
@@ -73,16 +77,27 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
             raise
         return _fail(f"{printable(fault.filename)}: {fault.strerror}", 4 if fault.errno in STORAGE else 2)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail("interrupted", 130, "densenets: ")
     except SystemExit as end:  # Lightning's own answer to an interrupt is 1
         if isinstance(end.__context__, KeyboardInterrupt):
-            return _fail("interrupted", 130)
+            return _fail("interrupted", 130, "densenets: ")
+        if code := _tell(""):  # --help and --print-config wrote to it
+            return code
         raise
     return _tell(outcome)  # of several processes the first one has words
 
 
+def _open_closed_streams() -> None:
+    """Streams that are closed (`>&-`) lead nowhere, so that no file opened later gets what is written to them."""
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers: each gets the lowest that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
+
+
 def _tell(outcome: object) -> int:
     """The exit code: 4 where stdout is full or closed. What was written to files is there all the same."""
+    if str(outcome) and getattr(sys.stdout, "name", "") == os.devnull:  # ours: that of a shell is called <stdout>
+        return _fail("stdout: cannot be written: it is closed", 4)
     try:
         sys.stdout.write(f"{outcome}\n" if str(outcome) else "")
         sys.stdout.flush()
@@ -99,7 +114,7 @@ def _overview() -> str:
     return (
         "usage: densenets COMMAND [--FLAG VALUE ...]\n\n"
         + "\n".join(lines)
-        + "\n\ndensenets COMMAND --help lists its flags.\n"
+        + "\n\ndensenets COMMAND --help lists its flags."
     )
 
 
@@ -108,8 +123,9 @@ def _message(fault: DensenetsError) -> str:
     return str(fault).strip().rpartition(f"{type(fault).__module__}.{type(fault).__name__}: ")[2]
 
 
-def _fail(message: str, code: int) -> int:
-    sys.stderr.writelines(f"densenets: error: {printable(line)}\n" for line in message.splitlines())
+def _fail(message: str, code: int, begin: str = "densenets: error: ") -> int:
+    with contextlib.suppress(OSError):  # stderr is gone: the exit code is all that is left to tell
+        sys.stderr.writelines(f"{begin}{printable(line)}\n" for line in message.splitlines())
     return code
 
 

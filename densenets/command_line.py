@@ -19,12 +19,17 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from densenets.errors import InputError, printable
+from densenets.errors import InputError, StorageError, printable
 from densenets.files import check_yaml
 
 Settings = TypeVar("Settings")
 PACKAGE = Path(__file__).resolve().parent
 OWN_FLAGS = ("help", "print_config")  # jsonargparse's own
+UNION = re.compile(
+    r"Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: .*Given value: (.*)$"
+)
+KIND = re.compile(r"[\w.]+(?:\[(?:[^\[\]]|\[[^\[\]]*\])*\])?")  # such as list[list[float]]
+REQUIRED = re.compile(r"the following arguments are required: (.*)$")
 SHOWN = 200  # characters of a value that is too long to show
 CONFIG_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # installed; in a checkout
 
@@ -62,6 +67,8 @@ def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_conf
     try:
         chosen = parser.parse_args(words)
     except (ValueError, OverflowError, RecursionError, OSError) as fault:  # what its parsers of values let through
+        if isinstance(fault, OSError) and fault.filename is None:  # what --print-config writes to
+            raise StorageError(f"stdout: cannot be written: {fault.strerror}") from fault
         raise InputError(f"a value cannot be read: {_plain(fault)}") from fault
     return _build(settings, chosen)
 
@@ -215,8 +222,12 @@ def _number(value: str) -> Any:
 def _one_line(message: str, flags: Sequence[str]) -> str:
     """jsonargparse's message as one line: the flag, what was given, what was expected."""
     text = re.sub(r"\s+", " ", re.sub(r"\n\s*-? ?", " ", message)).strip()
-    text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", lambda match: "one of " + match[1].replace("'", ""), text)
     text = re.sub(r"<class '(\w+)'>", r"\1", text)
+    text = UNION.sub(_one_of_several, text)
+    text = REQUIRED.sub(
+        lambda match: f"{', '.join(f'--{name}' for name in match[1].split(', '))}: a value is needed", text
+    )
+    text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", lambda match: "one of " + match[1].replace("'", ""), text)
     text = re.sub(r'Parser key "([\w.]+)":', lambda match: f"--{match[1].replace('_', '-')}:", text)
     text = re.sub(r"Expected an? (.*?)\. Got value: (.*)$", r"\2: expected \1", text)
     unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)|[Kk]ey [\"'](\S+)[\"'] is not expected", text)
@@ -224,6 +235,15 @@ def _one_line(message: str, flags: Sequence[str]) -> str:
         name = next(filter(None, unknown.groups())).partition("=")[0]
         return _unknown(name, flags)
     return printable(text)
+
+
+def _one_of_several(match: re.Match[str]) -> str:
+    """ "abc: expected int or list of int" of a value that fits none of several kinds."""
+    return f"{match[2]}: expected {' or '.join(map(_kind, KIND.findall(match[1])))}"
+
+
+def _kind(name: str) -> str:
+    return f"list of {_kind(name[5:-1])}" if name.startswith("list[") else name.replace("NoneType", "null")
 
 
 def _unknown(name: str, flags: Sequence[str]) -> str:

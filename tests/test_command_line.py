@@ -1,7 +1,11 @@
 """The manners of the command line, in process; tests/run holds those that need a real one."""
 
+import os
+import subprocess
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -10,8 +14,8 @@ import yaml
 from densenets import cli
 from densenets.backbones import BACKBONES
 from densenets.command_line import find_config, parse
-from densenets.config import TrainDetection
-from densenets.errors import InputError
+from densenets.config import Predict, TrainDetection
+from densenets.errors import InputError, Stopped
 from densenets.heads import HEADS
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*/*.yaml"))
@@ -106,12 +110,16 @@ def test_a_flag_beats_the_file_wherever_config_stands(tmp_path: Path) -> None:
         (["loose"], "loose: not expected here"),
         (["--batch-size", "3", "4"], "4: not expected here"),
         (["--config", "nowhere"], "--config: nowhere: no such file, nor a name among"),
+        (["--size", "abc"], "--size: abc: expected int or list of int"),
+        (["--scales", "x"], "--scales: ['x']: expected list of float or null"),
+        (["--ratios", "x"], "--ratios: ['x']: expected list of float or list of list of float"),
     ],
 )
 def test_an_error_is_one_line_that_lists_the_choices(words: list[str], message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(*words)
     assert message in str(caught.value)
+    assert "subtypes" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -181,3 +189,65 @@ def test_the_default_scenes_bring_their_recipe_unless_data_is_named() -> None:
 def test_an_unknown_command_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["trian"]) == 2
     assert "train-det" in capsys.readouterr().err
+
+
+def test_a_flag_that_has_to_be_given_is_named() -> None:
+    with pytest.raises(InputError, match=r"^--checkpoint, --images: a value is needed$"):
+        parse(Predict, [], "test")
+    with pytest.raises(InputError, match=r"^--images: a value is needed$"):
+        parse(Predict, ["--checkpoint", "run"], "test")
+
+
+def test_a_stop_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(_: object) -> None:
+        raise Stopped("stopped after step 3; saved: run/checkpoints/last.ckpt; go on with: --resume run", 15)
+
+    monkeypatch.setattr("densenets.cli.import_module", lambda _: SimpleNamespace(train_detection=stopped))
+    assert cli.main(["train-det"]) == 143
+    told = "densenets: stopped after step 3; saved: run/checkpoints/last.ckpt; go on with: --resume run\n"
+    assert capsys.readouterr().err == told
+
+
+# Streams that are closed or end early
+
+TELLING = """
+import sys
+from types import SimpleNamespace
+from densenets import cli
+names = [command.function for command in cli.COMMANDS.values()]
+cli.import_module = lambda _: SimpleNamespace(**dict.fromkeys(names, lambda settings: "AP 0.5\\nresults.json"))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+COMMANDS = [["train-det"], ["eval-det"], ["check-data"], ["--version"], ["check-data", "--print-config"], ["--help"]]
+
+
+def told(words: list[str], shell: str) -> subprocess.CompletedProcess[str]:
+    """A command whose work is done already, in a shell that does something to its streams."""
+    line = f'"$0" -c "$1" {" ".join(words)} {shell}'
+    return subprocess.run(
+        ["bash", "-c", line, sys.executable, TELLING], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("words", COMMANDS[:4], ids=" ".join)
+def test_a_closed_stdout_is_one_line_and_4(words: list[str]) -> None:
+    done = told(words, ">&-")
+    assert (done.returncode, done.stderr) == (4, "densenets: error: stdout: cannot be written: it is closed\n")
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_reader_that_has_gone_is_one_line_and_4(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", TELLING, *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (4, "densenets: error: stdout: cannot be written: Broken pipe\n")
+
+
+@pytest.mark.parametrize("words", COMMANDS[:3], ids=" ".join)
+def test_a_reader_of_one_line_and_a_closed_stderr_get_no_traceback(words: list[str]) -> None:
+    done = told(words, "| head -1")
+    assert (done.stdout, "Traceback" in done.stderr) == ("AP 0.5\n", False)
+    assert told(words, "2>&-").returncode == 0
+    assert told([*words, "--workers", "x"], ">&- 2>&- <&-").returncode == 2
