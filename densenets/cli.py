@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from densenets import __version__
-from densenets.config import CheckData, EvalDetection, Predict, TrainDetection
+from densenets.config import CheckData, EvalDetection, EvalSegmentation, Predict, TrainDetection, TrainSegmentation
 from densenets.errors import DensenetsError, Stopped, printable
 
 
@@ -37,6 +37,8 @@ class Plain(logging.Formatter):
 COMMANDS = {
     "train-det": Command(TrainDetection, "train_detection", default_config="streets"),
     "eval-det": Command(EvalDetection, "evaluate_detection"),
+    "train-seg": Command(TrainSegmentation, "train_segmentation", default_config="streets"),
+    "eval-seg": Command(EvalSegmentation, "evaluate_segmentation"),
     "predict": Command(Predict, "predict"),
     "check-data": Command(CheckData, "check_data"),
 }

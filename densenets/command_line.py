@@ -52,12 +52,13 @@ def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_conf
     default_config: name of the configuration (and of its data) that holds where no flag names another.
     """
     kinds = dict(_kinds(settings))
-    words = _normalise(argv, kinds)
+    folder = getattr(settings, "configs", "*")
+    words = _normalise(argv, kinds, folder)
     resumed = next((word.partition("=")[2] for word in words if word.startswith("--resume=")), "auto")
     if resumed != "auto":  # which repeats the flags of the first start
         words[:0] = _config_of_run(Path(resumed))
     elif default_config and not any(_names_data(word, default_config) for word in words):
-        words.insert(0, f"--config={find_config(default_config)}")
+        words.insert(0, f"--config={find_config(default_config, folder)}")
     for word in words:
         if word.startswith("--config="):
             _check_config(Path(word.partition("=")[2]), settings)
@@ -84,11 +85,11 @@ def _build(settings: type[Settings], chosen: Namespace) -> Settings:
     return settings(**values)
 
 
-def find_config(name: str) -> Path:
-    """A YAML file by its path, or by the name of one that comes with the package."""
+def find_config(name: str, task: str = "*") -> Path:
+    """A YAML file by its path, or by the name of one that comes with the package, among those of a task."""
     if os.path.lexists(name):
         return Path(name)
-    known = {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob("*/*.yaml"))}
+    known = {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob(f"{task}/*.yaml"))}
     wanted = name.removesuffix(".yaml").rpartition("/")[2]
     if wanted in known:
         return known[wanted]
@@ -150,7 +151,7 @@ def _kinds(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + item.name, hints[item.name]
 
 
-def _normalise(argv: Sequence[str], kinds: dict[str, Any]) -> list[str]:
+def _normalise(argv: Sequence[str], kinds: dict[str, Any], task: str) -> list[str]:
     """One `--name=value` a flag, underscores in names, lists as JSON, `--config` first."""
     words: list[str] = []
     configs: list[str] = []
@@ -164,7 +165,7 @@ def _normalise(argv: Sequence[str], kinds: dict[str, Any]) -> list[str]:
         name = name.replace("-", "_")
         values = [value] if equals else _values(rest)
         if name == "config" and values:
-            configs.append(f"--config={find_config(values[0])}")
+            configs.append(f"--config={find_config(values[0], task)}")
             rest[:0] = values[1:]
         else:
             words.append(_word(name, values, kinds))

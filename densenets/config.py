@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from densenets.errors import InputError
 
@@ -265,6 +265,8 @@ class TrainDetection(Training):
         ssd: settings of SSD and SSDLite.
     """
 
+    configs: ClassVar[str] = "detection"  # the folder of those that come with densenets
+
     head: str = "ssdlite"
     size: int | list[int] = 320
     data: str = "streets"
@@ -296,8 +298,13 @@ class TrainSegmentation(Training):
         augment: recipe of augmentation.
         scale_range: smallest and largest factor of the random scale.
         eval_size: height and width in px that validation brings its pictures to; their own where not given.
+        eval_batch: pictures a step and a process in validation.
+        classes: names of the ids 0, 1, 2, ... of masks that come without a list of classes.
+        ignore_ids: ids of masks that are of no class, besides those the data set itself ignores.
         seg: settings of the segmentation heads.
     """
+
+    configs: ClassVar[str] = "segmentation"
 
     head: str = "lraspp"
     size: int | list[int] = 769
@@ -306,6 +313,9 @@ class TrainSegmentation(Training):
     augment: Literal["none", "flip", "seg"] = "seg"
     scale_range: list[float] = field(default_factory=lambda: [0.5, 2.0])
     eval_size: int | list[int] | None = None
+    eval_batch: int = 1
+    classes: list[str] = field(default_factory=list)
+    ignore_ids: list[int] = field(default_factory=list)
     lr: float = 0.007
     schedule: Literal["cosine", "step", "poly", "constant"] = "poly"
     seg: SegmentationOptions = field(default_factory=SegmentationOptions)
@@ -317,6 +327,9 @@ class TrainSegmentation(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        expect("eval_batch", self.eval_batch, 1)
+        for number in self.ignore_ids:
+            expect("ignore_ids", number, 0, 255)
         if len(self.scale_range) != 2 or not 0.01 <= self.scale_range[0] <= self.scale_range[1] <= 100:
             raise InputError(f"--scale-range: {self.scale_range}: expected two factors from 0.01 to 100, rising")
 
@@ -397,6 +410,7 @@ class EvalSegmentation(Evaluation):
             folder of an evaluation that broke off.
         data: folder of a data set (Cityscapes, Pascal VOC, or pictures with masks of ids), or "streets"; the run's own
             where not given.
+        ignore_ids: ids of masks that are of no class, besides those the data set itself ignores; likewise.
         out: folder for results.json and the pictures; made where missing.
         batch_size: images a step and a process.
         size: height and width in px that the pictures are brought to; their own where not given.
@@ -410,6 +424,7 @@ class EvalSegmentation(Evaluation):
 
     predictions: str | None = None
     data: str | None = None
+    ignore_ids: list[int] | None = None
     out: str | None = None
     batch_size: int = 1
     size: int | list[int] | None = None
@@ -424,6 +439,8 @@ class EvalSegmentation(Evaluation):
         super().__post_init__()
         expect("batch_size", self.batch_size, 1)
         expect("overlap", self.overlap, 0, 0.9)
+        for number in self.ignore_ids or []:
+            expect("ignore_ids", number, 0, 255)
         if not self.scales:
             raise InputError("--scales: at least one factor is needed")
         for scale in self.scales:

@@ -16,7 +16,7 @@ from densenets.backbones import BACKBONES
 from densenets.command_line import find_config, parse
 from densenets.config import Predict, TrainDetection
 from densenets.errors import InputError, Stopped
-from densenets.heads import HEADS
+from densenets.heads import heads_of
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*/*.yaml"))
 
@@ -159,7 +159,7 @@ def test_help_names_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["train-det", "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert all(word in text for word in [*BACKBONES, *HEADS, "--batch-size"])
+    assert all(word in text for word in [*BACKBONES, *heads_of("detection"), "--batch-size"])
     assert "_size" not in text
 
 

@@ -20,7 +20,15 @@ for words in IGNORED:
 from densenets.run.checking import check_data  # noqa: E402
 from densenets.run.detection import evaluate_detection, train_detection  # noqa: E402
 from densenets.run.prediction import predict  # noqa: E402
+from densenets.run.segmentation import evaluate_segmentation, train_segmentation  # noqa: E402
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # after its import, which sets a level of its own
 
-__all__ = ["check_data", "evaluate_detection", "predict", "train_detection"]
+__all__ = [
+    "check_data",
+    "evaluate_detection",
+    "evaluate_segmentation",
+    "predict",
+    "train_detection",
+    "train_segmentation",
+]

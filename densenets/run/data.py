@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from densenets.config import ReadingRules, TrainDetection
 from densenets.data import open_split
@@ -57,7 +58,7 @@ def open_one(
     return open_split(streets_folder() if data == "streets" else data, split, classes, rules)
 
 
-def tell_reading(splits: Sequence[DetectionSplit], folder: Path | None) -> None:
+def tell_reading(splits: Sequence[Any], folder: Path | None) -> None:
     """What reading left out and put right, in the log; what was left out also in the folder's skipped.jsonl."""
     listing = None if folder is None else folder / "skipped.jsonl"
     for line in skip_report(splits, listing):
@@ -68,18 +69,20 @@ def tell_reading(splits: Sequence[DetectionSplit], folder: Path | None) -> None:
         write_skips(listing, [skip for split in splits for skip in split.skips])
 
 
-def streets_folder() -> Path:
-    """The default scenes, drawn at first use into the user's cache (DENSENETS_CACHE names another place).
+def streets_folder(masks: bool = False) -> Path:
+    """The default scenes, drawn at first use into the user's cache (DENSENETS_CACHE names another place): in COCO's
+    layout, or with `masks` as a Cityscapes tree.
 
     The folder's name holds the version of the drawing: another version never changes pictures that are in use.
     """
-    from densenets.data.streets.files import VERSION, write_streets
+    from densenets.data.streets.files import VERSION, write_cityscapes_streets, write_streets
 
     height, width = STREETS_SIZE
-    name = f"streets-{VERSION}-{width}x{height}"
+    name = f"streets-{VERSION}-{width}x{height}{'-masks' if masks else ''}"
+    write = write_cityscapes_streets if masks else write_streets
     for place in _caches():
         try:
-            return write_streets(place / name, images=STREETS, size=STREETS_SIZE)
+            return write(place / name, images=STREETS, size=STREETS_SIZE)
         except InputError as fault:
             log.info("%s; trying another place", fault)
     raise InputError("the street scenes can be written to no place; name one with DENSENETS_CACHE")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from densenets.build import ModelDescription
 from densenets.config import EvalDetection, TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.module import DataModule, detection_data
@@ -86,7 +87,9 @@ class Detection:
             tell_reading([split], Path(settings.out) if settings.out else None)
         return split, source
 
-    def adapt(self, settings: EvalDetection, model: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
+    def adapt(
+        self, settings: EvalDetection, model: nn.Module, description: ModelDescription
+    ) -> tuple[nn.Module, dict[str, Any]]:
         options: Any = model.options
         for name in ("score_threshold", "nms_iou"):
             if (value := getattr(settings, name)) is not None:
@@ -107,12 +110,18 @@ class Detection:
         official, most = find_judge(settings.judge), settings.max_detections
         return CocoJudge(split.ground_truth(), split.category_ids, out, evaluation, before, most, official)
 
-    def read_before(self, files: Sequence[Path]) -> tuple[dict[str, Any] | None, Predictions]:
+    def read_before(self, files: Sequence[Path], split: DetectionSplit) -> tuple[dict[str, Any] | None, Predictions]:
         parts = read_parts(files)
         return parts.evaluation, parts.predictions
 
     def report(
-        self, metrics: dict[str, Any], judge: CocoJudge, split: DetectionSplit, out: Path | None, source: dict[str, Any]
+        self,
+        metrics: dict[str, Any],
+        judge: CocoJudge,
+        net: nn.Module,
+        split: DetectionSplit,
+        out: Path | None,
+        source: dict[str, Any],
     ) -> Outcome:
         return _report(metrics, judge.predictions(), split, out, source)
 

@@ -34,13 +34,13 @@ def judge_checkpoint(settings: Any, checkpoint: str, kind: Kind) -> Outcome:
     """The numbers of a checkpoint; files in --out where given."""
     trainer = build_trainer(settings)
     model, description = load(checkpoint, kind.task)
-    net, changed = kind.adapt(settings, model)
+    net, changed = kind.adapt(settings, model, description)
     split, data_source = kind.open_judged(settings, earlier_data(checkpoint), description.classes)
     if rank() == 0:
         log.info(describe(description, model))
     out = Path(settings.out) if settings.out else None
     evaluation = _evaluation(model, description, data_source, split, {**changed, "batch_size": settings.batch_size})
-    before = _judged_before(out, evaluation, kind) if out else None
+    before = _judged_before(out, evaluation, kind, split) if out else None
     judge = kind.judge_again(settings, split, out, evaluation, before)
     task = Task(net, Training(), judge, description.plain())
     data = kind.judging_data(settings, split, description.canvas)
@@ -60,7 +60,7 @@ def judge_checkpoint(settings: Any, checkpoint: str, kind: Kind) -> Outcome:
         "seconds": round(time.monotonic() - started, 2),
         "produced_by": provenance(trainer.strategy.root_device),
     }
-    return kind.report(metrics, judge, split, out, source)
+    return kind.report(metrics, judge, net, split, out, source)
 
 
 def build_trainer(settings: Evaluation) -> L.Trainer:
@@ -109,11 +109,11 @@ def _evaluation(
     return told
 
 
-def _judged_before(out: Path, evaluation: dict[str, Any], kind: Kind) -> Any:
+def _judged_before(out: Path, evaluation: dict[str, Any], kind: Kind, split: Any) -> Any:
     """What the same evaluation had judged when it broke off; None for nothing. Raises InputError where `out` holds
     another's parts."""
     files = part_files(out)
-    earlier, judged = kind.read_before(files)
+    earlier, judged = kind.read_before(files, split)
     if earlier is not None and earlier != evaluation:
         other = [name for name in evaluation if earlier.get(name) != evaluation[name]]
         raise InputError(

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from densenets.build import ModelDescription
 from densenets.data.module import DataModule
 from densenets.run.folder import Outcome
 from densenets.training.task import Judge
@@ -45,7 +46,7 @@ class Kind(Protocol):
         """The split that an evaluation's flags name, or for want of them the `known` one; and its name for results."""
         ...
 
-    def adapt(self, settings: Any, model: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
+    def adapt(self, settings: Any, model: nn.Module, description: ModelDescription) -> tuple[nn.Module, dict[str, Any]]:
         """The model as an evaluation's flags want it, and what of that changes its numbers."""
         ...
 
@@ -59,12 +60,18 @@ class Kind(Protocol):
         """What an evaluation judges by. before: as `read_before` gave it."""
         ...
 
-    def read_before(self, files: Sequence[Path]) -> tuple[dict[str, Any] | None, Any]:
+    def read_before(self, files: Sequence[Path], split: Any) -> tuple[dict[str, Any] | None, Any]:
         """What part files say they belong to, and what they hold."""
         ...
 
     def report(
-        self, metrics: dict[str, Any], judge: Any, split: Any, out: Path | None, source: dict[str, Any]
+        self,
+        metrics: dict[str, Any],
+        judge: Any,
+        net: nn.Module,
+        split: Any,
+        out: Path | None,
+        source: dict[str, Any],
     ) -> Outcome:
-        """The files of a result in `out`, and its table for the user."""
+        """The files of a result in `out`, and its table for the user. net: what was judged."""
         ...

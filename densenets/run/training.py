@@ -146,8 +146,8 @@ def _finish(
     metrics = judge_with(trainer, task, data)
     if not trainer.is_global_zero:
         return Outcome(metrics, "", [])
-    outcome = kind.report(metrics, task.judge, val, folder, {"checkpoint": str(best), **source})
+    outcome = kind.report(metrics, task.judge, task.model, val, folder, {"checkpoint": str(best), **source})
     curves = [folder / "loss.png", folder / f"{task.judge.logged[0].lower()}.png"]
-    draw.curves(read_rows(folder / "metrics.csv"), *curves, task.judge.logged[:2])
+    draw.curves(read_rows(folder / "metrics.csv"), curves[0], curves[1], task.judge.logged[:2])
     files = [*outcome.files, *curves, folder / "metrics.csv", folder / "config.yaml", best]
     return Outcome(outcome.results, outcome.text, files)

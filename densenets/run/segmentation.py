@@ -1,0 +1,209 @@
+"""Segmentation: what is trained and judged on what, mean IoU, folders of predicted masks."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densenets.build import ModelDescription, build_from, canvas_of, load_state
+from densenets.config import EvalSegmentation, TrainSegmentation
+from densenets.contract import ImageInfo
+from densenets.data import open_segmentation
+from densenets.data.mask_transforms import MaskAugmentation
+from densenets.data.module import DataModule
+from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
+from densenets.errors import InputError, printable
+from densenets.heads.segmentation import Segmentation as Head
+from densenets.metrics.parts import part_files, remove_parts
+from densenets.metrics.prediction_masks import judge_folder, write_prediction
+from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, read_counted, told
+from densenets.metrics.segmentation_rules import rules_of as scoring
+from densenets.metrics.segmentation_table import format_table
+from densenets.run.data import rules_of, streets_folder, tell_reading
+from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
+from densenets.run.folder import Outcome, new_folder, provenance, rank
+from densenets.run.test_time import TestTime
+from densenets.run.training import train
+
+CPU = torch.device("cpu")
+log = logging.getLogger(__name__)
+
+
+def train_segmentation(settings: TrainSegmentation) -> Outcome:
+    """Train, judge the best checkpoint, and leave everything in the run folder."""
+    return train(settings, Segmentation())
+
+
+def evaluate_segmentation(settings: EvalSegmentation) -> Outcome:
+    """Mean IoU and its kin of a checkpoint, or of predicted masks. Writes to --out where given."""
+    if (settings.checkpoint is None) == (settings.predictions is None):
+        raise InputError("give either --checkpoint or --predictions")
+    for name in ("size", "window", "flip", "output_stride", "submission"):
+        if settings.checkpoint is None and getattr(settings, name):
+            raise InputError(f"--{name.replace('_', '-')}: goes with --checkpoint: predicted masks are what they are")
+    with new_folder(Path(settings.out) if settings.out is not None else None):
+        if settings.checkpoint is not None:
+            with new_folder(Path(settings.submission) if settings.submission is not None else None):
+                return judge_checkpoint(settings, settings.checkpoint, Segmentation())
+        return _judge_masks(settings)
+
+
+def open_one(
+    settings: TrainSegmentation | EvalSegmentation,
+    data: str,
+    split: str,
+    classes: Sequence[str] | None,
+    ignore_ids: Sequence[int],
+) -> SegmentationSplit:
+    """A split of a folder, or of the default scenes."""
+    place = streets_folder(masks=True) if data == "streets" else data
+    return open_segmentation(place, split, classes, rules_of(settings), ignore_ids)
+
+
+class Segmentation:
+    """`kind.Kind`, for masks."""
+
+    task = "segmentation"
+
+    def open_training(self, settings: TrainSegmentation) -> tuple[SegmentationSplit, SegmentationSplit]:
+        """Classes that the masks of the two splits know by the same ids."""
+        ignored = settings.ignore_ids
+        train = open_one(settings, settings.data, settings.train_split, settings.classes or None, ignored)
+        return train, open_one(settings, settings.data, settings.val_split, train.classes, ignored)
+
+    def judged_on(self, settings: TrainSegmentation) -> dict[str, Any]:
+        data = settings.data if settings.data == "streets" else str(Path(settings.data).resolve())
+        return {"data": data, "split": settings.val_split, "ignore_ids": list(settings.ignore_ids)}
+
+    def data(
+        self, settings: TrainSegmentation, train: SegmentationSplit, val: SegmentationSplit, canvas: tuple[int, int]
+    ) -> DataModule:
+        augmentation = MaskAugmentation(settings.augment, canvas, settings.scale_range)
+        training = SegmentationDataset(train, augmentation, seed=settings.seed, substitute=True)
+        validation = SegmentationDataset(val, canvas=_size(settings.eval_size))
+        data = DataModule(training, validation, settings.batch_size, settings.workers, settings.seed)
+        data.validation_batch = settings.eval_batch
+        return data
+
+    def judge(self, split: SegmentationSplit, folder: Path, evaluation: dict[str, Any]) -> SegmentationJudge:
+        return SegmentationJudge(scoring(split), split.image_ids.tolist(), folder, evaluation)
+
+    def open_judged(
+        self, settings: EvalSegmentation, known: dict[str, Any] | None, classes: Sequence[str] | None
+    ) -> tuple[SegmentationSplit, dict[str, Any]]:
+        known = known or {}
+        data = settings.data or known.get("data") or "streets"
+        ignored = settings.ignore_ids
+        if ignored is None:
+            ignored = _numbers(known.get("ignore_ids")) if settings.data in (None, known.get("data")) else []
+        split = open_one(settings, data, settings.split, classes, ignored)
+        if rank() == 0:
+            tell_reading([split], Path(settings.out) if settings.out else None)
+        return split, {"data": data, "split": settings.split, "ignore_ids": list(ignored)}
+
+    def adapt(
+        self, settings: EvalSegmentation, model: nn.Module, description: ModelDescription
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        if settings.output_stride is not None:
+            model = _at_stride(model, description, settings.output_stride)
+        assert isinstance(model, Head)
+        window, size = _size(settings.window), _size(settings.size)
+        changed = {
+            "size": size and list(size),
+            "output_stride": model.stride,
+            "scales": list(settings.scales),
+            "flip": settings.flip,
+            "window": window and list(window),
+            "overlap": settings.overlap if window else None,
+        }
+        if window is None and not settings.flip and settings.scales == [1.0]:
+            return model, changed
+        return TestTime(model, window, settings.overlap, settings.scales, settings.flip), changed
+
+    def judging_data(self, settings: EvalSegmentation, split: SegmentationSplit, canvas: tuple[int, int]) -> DataModule:
+        validation = SegmentationDataset(split, canvas=_size(settings.size))
+        return DataModule(None, validation, settings.batch_size, settings.workers, 0)
+
+    def judge_again(
+        self,
+        settings: EvalSegmentation,
+        split: SegmentationSplit,
+        out: Path | None,
+        evaluation: dict[str, Any],
+        before: Counted | None,
+    ) -> SegmentationJudge:
+        each = None
+        if (folder := settings.submission) is not None:
+
+            def each(info: ImageInfo, classes: Tensor) -> None:
+                write_prediction(Path(folder), info.file, classes, split.category_ids)
+
+        return SegmentationJudge(scoring(split), split.image_ids.tolist(), out, evaluation, before, each)
+
+    def read_before(self, files: Sequence[Path], split: SegmentationSplit) -> tuple[dict[str, Any] | None, Counted]:
+        return read_counted(files, scoring(split))
+
+    def report(
+        self,
+        metrics: dict[str, Any],
+        judge: SegmentationJudge,
+        net: nn.Module,
+        split: SegmentationSplit,
+        out: Path | None,
+        source: dict[str, Any],
+    ) -> Outcome:
+        return _report(metrics, split, out, source)
+
+
+def _at_stride(model: nn.Module, description: ModelDescription, stride: int) -> nn.Module:
+    """The same weights in a net of another output stride."""
+    other = build_from(replace(description, options={**description.options, "output_stride": stride}))
+    load_state(other, model.state_dict(), "the checkpoint")
+    return other.eval()
+
+
+def _size(size: int | list[int] | None) -> tuple[int, int] | None:
+    return None if size is None else canvas_of(size)
+
+
+def _numbers(value: object) -> list[int]:
+    """Ids from a file that anybody may have written."""
+    return [number for number in value if type(number) is int] if isinstance(value, list) else []
+
+
+def _report(metrics: dict[str, Any], split: SegmentationSplit, out: Path | None, source: dict[str, Any]) -> Outcome:
+    """results.json and the pictures in `out`; the table for the user."""
+    content = {**metrics, **source}
+    text = format_table(content)
+    if out is None:
+        return Outcome(content, text, [])
+    files = [write_results(out, content)]
+    if "checkpoint" in source:  # all that the parts hold is in the files now
+        remove_parts(out)
+    return Outcome(content, text, files)
+
+
+# Predicted masks
+
+
+def _judge_masks(settings: EvalSegmentation) -> Outcome:
+    assert settings.predictions is not None
+    place = Path(settings.predictions)
+    earlier = said_earlier(read_results(place / RESULTS))
+    split, source = Segmentation().open_judged(settings, earlier.data, None)
+    if files := part_files(place):
+        rules = scoring(split)
+        _, counted = read_counted(files, rules)
+        missing = len(split) - len({*counted.images} & {*split.image_ids.tolist()})
+        log.info("%d part files of an evaluation that did not end: %d images", len(files), len(counted.images))
+        if missing:
+            raise InputError(f"{printable(place)}: {missing} images of the split are not judged yet [V06]")
+        metrics = told(counted, rules)
+    else:
+        metrics = dict(judge_folder(place, split))
+    told_source = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
+    return _report(metrics, split, Path(settings.out) if settings.out else None, told_source)
