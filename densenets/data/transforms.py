@@ -175,8 +175,11 @@ def _first(views: View) -> View:
     return View(views.source[0], views.target[0])
 
 
-def photometric() -> list[Any]:
-    """SSD's colour distortion with torchvision's ranges, each part for half of the pictures."""
+def photometric(shuffle: bool = True) -> list[Any]:
+    """SSD's colour distortion with torchvision's ranges, each part for half of the pictures.
+
+    shuffle: of the order of the channels too.
+    """
     same = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0), "p": 0.5}
     parts = [
         A.ColorJitter(**{**same, "contrast": (0.5, 1.5)}),
@@ -184,14 +187,14 @@ def photometric() -> list[Any]:
         A.ColorJitter(**{**same, "hue": (-0.05, 0.05)}),
     ]
     brightness = A.ColorJitter(**{**same, "brightness": (0.875, 1.125)})
-    return [brightness, A.RandomOrder(parts, n=len(parts)), A.ChannelShuffle(p=0.5)]
+    return [brightness, A.RandomOrder(parts, n=len(parts)), *([A.ChannelShuffle(p=0.5)] if shuffle else [])]
 
 
 def colour_distortion() -> A.Compose:
-    """`photometric` for a picture alone."""
+    """`photometric` for a picture alone, in which red stays red: it is by colour that sky and grass are known."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a misspelt argument is only a warning there
-        return A.Compose(photometric())
+        return A.Compose(photometric(shuffle=False))
 
 
 def recipe_steps(recipe: str, height: int, width: int) -> list[Any]:
