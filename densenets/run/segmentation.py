@@ -85,9 +85,8 @@ class Segmentation:
         augmentation = MaskAugmentation(settings.augment, canvas, settings.scale_range)
         training = SegmentationDataset(train, augmentation, seed=settings.seed, substitute=True)
         validation = SegmentationDataset(val, canvas=_size(settings.eval_size))
-        data = DataModule(training, validation, settings.batch_size, settings.workers, settings.seed)
-        data.validation_batch = settings.eval_batch
-        return data
+        sizes = (settings.batch_size, settings.workers, settings.seed, settings.eval_batch)
+        return DataModule(training, validation, *sizes)
 
     def judge(self, split: SegmentationSplit, folder: Path, evaluation: dict[str, Any]) -> SegmentationJudge:
         return SegmentationJudge(scoring(split), split.image_ids.tolist(), folder, evaluation)
