@@ -36,6 +36,7 @@ class ModelDescription:
     classes: names in the order of the labels. category_ids: their ids in the data set's own files.
     canvas: (H, W) in px; of a segmenter, which takes any size, that of the crops it was trained on.
     weights: where the backbone started from, for the record. options: the fields of the head's options.
+    palette: the data set's own colour of each class, red, green and blue; None where it has none.
     """
 
     backbone: str
@@ -50,6 +51,7 @@ class ModelDescription:
     scale_last: bool
     weights: str | None
     options: dict[str, Any]
+    palette: list[list[int]] | None = None
 
     def plain(self) -> dict[str, Any]:
         return {**asdict(self), "canvas": list(self.canvas)}
@@ -162,6 +164,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {  # of a description, and what each 
     "scale_last": lambda v: _fits(v, bool),
     "weights": lambda v: _fits(v, str | None),
     "options": lambda v: type(v) is dict,  # of the head's kind: see below
+    "palette": lambda v: _fits(v, list[list[int]] | None) and all(_is_colour(colour) for colour in v or []),
 }
 
 
@@ -171,7 +174,7 @@ def read_description(plain: Any, source: str) -> ModelDescription:
     if not isinstance(plain, dict) or plain.keys() != FIELDS.keys():
         raise InputError(f"{shown}: not a checkpoint of densenets (no description of the model)")
     bad = [name for name, right in FIELDS.items() if not right(plain[name])]
-    if bad or len(plain["classes"]) != len(plain["category_ids"]):
+    if bad or any(len(plain["classes"]) != len(plain[one] or plain["classes"]) for one in ("category_ids", "palette")):
         known = ", ".join(bad) or "category_ids"
         raise InputError(f"{shown}: its description of the model cannot be one of this version: {known} [X03]")
     kind = class_of(plain["head"]).options_type
@@ -182,6 +185,10 @@ def read_description(plain: Any, source: str) -> ModelDescription:
     except InputError as fault:
         raise InputError(f"{shown}: {fault} [X03]") from fault
     return ModelDescription(**{**plain, "canvas": cast(tuple[int, int], tuple(plain["canvas"]))})
+
+
+def _is_colour(value: list[int]) -> bool:
+    return len(value) == 3 and all(0 <= part <= 255 for part in value)
 
 
 def _fits(value: object, hint: Any) -> bool:

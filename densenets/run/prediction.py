@@ -1,9 +1,9 @@
-"""Prediction on pictures and folders: drawn pictures and detections.json in file px."""
+"""Prediction on pictures and folders: drawn pictures with detections.json in file px, or with masks of ids."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from densenets.data.decode import PictureError, read_image
 from densenets.data.transforms import build_augmentation
 from densenets.errors import DivergedError, InputError, printable
 from densenets.files import file_name, inside
+from densenets.heads import task_of
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
 from densenets.run.model import describe, load
 from densenets.storage import write_durably
@@ -30,8 +31,19 @@ FILES_SHOWN = 20
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
+class Found(NamedTuple):
+    """Of one picture: drawn over it, what a JSON file says of it, and the files written besides."""
+
+    drawn: np.ndarray
+    told: dict[str, Any]
+    files: list[Path]
+
+
+Look = Callable[[Path, np.ndarray, Path], Found]  # file, picture (H, W, 3) uint8, where its drawing will be
+
+
 def predict(settings: Predict) -> Outcome:
-    """Detections of every picture at or above the threshold, drawn and written. Boxes are x0 y0 x1 y1 in file px."""
+    """What the model finds in every picture, drawn and written. Boxes are x0 y0 x1 y1 in file px."""
     out = Path(settings.out)
     with new_folder(out):
         return _predict(settings, out)
@@ -43,32 +55,74 @@ def _predict(settings: Predict, out: Path) -> Outcome:
     log.info(describe(description, model))
     device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device)
+    boxes = task_of(description.head) == "detection"
+    look = _detector(settings, model, description, device) if boxes else _segmenter(model, description, device)
     names = output_names(files)
-    found, skipped = [], []
+    found: list[tuple[dict[str, Any], list[Path]]] = []
+    skipped: list[str] = []
     for file in track(files, "predicting", console=Console(stderr=True), transient=True):
         try:
             image = read_image(file)
         except PictureError as fault:
             skipped.append(str(fault))
             continue
-        boxes = detect(model, image, device, settings.threshold, file)
-        assert boxes.scores is not None
-        in_file, labels, scores = boxes.boxes.numpy(), boxes.labels.numpy(), boxes.scores.numpy()
-        drawn = draw.draw_boxes(image, in_file, labels, scores, description.classes)
-        write_picture(inside(out, names[file]), drawn)
-        found.append(_plain(file, image, boxes, description))
+        place = inside(out, names[file])
+        one = look(file, image, place)
+        write_picture(place, one.drawn)
+        found.append((one.told, one.files))
     if not found:
         raise InputError(skipped[0])
     for line in skipped:
         log.warning("skipped: %s", line)
-    results: dict[str, Any] = {"images": found, "threshold": settings.threshold, "skipped": skipped}
+    listing = out / ("detections.json" if boxes else "segmentations.json")
+    results: dict[str, Any] = {"images": [told for told, _ in found], "skipped": skipped}
+    if boxes:
+        results["threshold"] = settings.threshold
     results["produced_by"] = provenance(device)
-    write_json(out / "detections.json", results)
-    count = sum(len(image["detections"]) for image in found)
-    drawn_files = [out / names[Path(image["file"])] for image in found]
-    shown = drawn_files[:FILES_SHOWN]
-    text = f"{count} detections of {settings.threshold:g} or more in {len(found)} images, {len(skipped)} skipped"
-    return Outcome(results, text, [out / "detections.json", *shown])
+    write_json(listing, results)
+    text = f"{len(found)} images, {len(skipped)} skipped"
+    if boxes:
+        count = sum(len(told["detections"]) for told, _ in found)
+        text = f"{count} detections of {settings.threshold:g} or more in {text}"
+    return Outcome(results, text, [listing, *[file for _, files in found for file in files][:FILES_SHOWN]])
+
+
+def _detector(settings: Predict, model: nn.Module, description: ModelDescription, device: torch.device) -> Look:
+    def look(file: Path, image: np.ndarray, place: Path) -> Found:
+        boxes = detect(model, image, device, settings.threshold, file)
+        assert boxes.scores is not None
+        in_file, labels, scores = boxes.boxes.numpy(), boxes.labels.numpy(), boxes.scores.numpy()
+        drawn = draw.draw_boxes(image, in_file, labels, scores, description.classes)
+        return Found(drawn, _plain(file, image, boxes, description), [place])
+
+    return look
+
+
+def _segmenter(model: nn.Module, description: ModelDescription, device: torch.device) -> Look:
+    colours = np.array(description.palette, dtype=np.uint8)
+    ids = np.array(description.category_ids)
+
+    def look(file: Path, image: np.ndarray, place: Path) -> Found:
+        classes = segment(model, image, device, file)
+        drawn = draw.draw_classes(image, classes, colours)
+        mask = place.with_name(f"{place.stem}_ids.png")
+        write_picture(mask, ids.astype(np.uint8)[classes])
+        told = {"file": str(file), "width": image.shape[1], "height": image.shape[0], "mask": mask.name}
+        counts = np.bincount(classes.reshape(-1), minlength=len(ids)).tolist()
+        told["pixels"] = {name: count for name, count in zip(description.classes, counts, strict=True) if count}
+        return Found(draw.with_legend(drawn, classes, description.classes, colours), told, [place, mask])
+
+    return look
+
+
+def segment(model: nn.Module, image: np.ndarray, device: torch.device, source: object) -> np.ndarray:
+    """(H, W) uint8 class of each px of a picture, (H, W, 3) uint8 RGB, which the model sees at its own size."""
+    batch = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).to(device)
+    with torch.inference_mode():
+        logits = model(to_unit(batch))[0]
+    if not torch.isfinite(logits).all():
+        raise DivergedError(f"{printable(source)}: the model gave a logit that is not finite")
+    return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 
 def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:

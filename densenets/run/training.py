@@ -129,6 +129,7 @@ def _describe(settings: Any, train: Any) -> ModelDescription:
         scale_last=getattr(settings, "scale_last", False),
         weights=settings.weights,
         options=asdict(settings.options),
+        palette=train.palette.tolist() if hasattr(train, "palette") else None,
     )
 
 
