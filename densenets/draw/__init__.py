@@ -5,6 +5,18 @@ Pillow and matplotlib are imported where they are used, so that a command that d
 
 from densenets.draw.boxes import draw_boxes
 from densenets.draw.charts import curves
+from densenets.draw.confusion import confusion_picture
+from densenets.draw.masks import draw_classes, draw_errors, legend, present, with_legend
 from densenets.draw.pages import sheet
 
-__all__ = ["curves", "draw_boxes", "sheet"]
+__all__ = [
+    "confusion_picture",
+    "curves",
+    "draw_boxes",
+    "draw_classes",
+    "draw_errors",
+    "legend",
+    "present",
+    "sheet",
+    "with_legend",
+]

@@ -1,12 +1,14 @@
-"""The sheet of validation images: truth and prediction side by side."""
+"""The sheet of validation images: truth and prediction side by side, of boxes or of classes."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from densenets import draw
 from densenets.data.dataset import DetectionSplit
+from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError
 from densenets.metrics.predictions import Columns
 
@@ -43,3 +45,37 @@ def _pair(split: DetectionSplit, row: int, found: Columns) -> tuple[np.ndarray, 
     label_of = {int(category): label for label, category in enumerate(split.category_ids)}
     labels = np.array([label_of[category] for category in here.category.tolist()], dtype=np.int64)
     return truth, draw.draw_boxes(image, corners, labels, here.score, split.classes)
+
+
+# Classes
+
+HEADS = ("image", "truth", "prediction", "wrong: red, no class: grey")
+
+
+def write_mask_sheet(split: SegmentationSplit, predict: Callable[[int], np.ndarray], path: Path) -> None:
+    """Images of equal distance over the split, and the names of all classes that they or their predictions have.
+
+    predict: the (H, W) classes of the image at an index of the split, in file px. An image whose files cannot be read
+    costs no results: its place stays empty.
+    """
+    rows = np.linspace(0, len(split.files) - 1, min(IMAGES, len(split.files))).round().astype(int).tolist()
+    seen: list[np.ndarray] = []
+    panels = [_panels(split, row, predict, seen) for row in rows]
+    shown = draw.present(seen, len(split.classes)) if seen else []
+    captions = [Path(str(split.files[row])).name for row in rows]
+    draw.sheet(panels, path, captions, HEADS, lambda width: draw.legend(split.classes, split.palette, shown, width))
+
+
+def _panels(
+    split: SegmentationSplit, row: int, predict: Callable[[int], np.ndarray], seen: list[np.ndarray]
+) -> list[np.ndarray]:
+    """seen: gets the truth and the prediction."""
+    try:
+        image, truth = split.picture(row), split.truth(row).ids.numpy()
+    except InputError as fault:
+        log.warning("warning: missing in the sheet of pictures: %s", fault)
+        return [EMPTY] * len(HEADS)
+    prediction = predict(row)
+    seen += [truth, prediction]
+    coloured = [draw.draw_classes(image, ids, split.palette, 1.0) for ids in (truth, prediction)]
+    return [image, *coloured, draw.draw_errors(image, prediction, truth)]
