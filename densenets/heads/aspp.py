@@ -6,7 +6,8 @@ from torch.nn import functional
 
 from densenets.backbones.base import Backbone
 from densenets.config import SegmentationOptions
-from densenets.heads.segmentation import Segmentation, upsampled
+from densenets.heads.segmentation import Segmentation
+from densenets.heads.upsampling import upsampled
 from densenets.layers import ConvNormAct
 
 # Side of the gate's pooling window in cells, and its strides down and across, by the stride of the map. 49 cells of

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from densenets.backbones.base import Backbone, initialize
+from densenets.backbones.base import Backbone
 from densenets.config import SegmentationOptions
 from densenets.contract import IGNORED, Mask
 from densenets.errors import InputError
 from densenets.heads import segmentation_loss as loss
-from densenets.layers import ActivationName, ConvNormAct
+from densenets.heads.upsampling import upsampled
+from densenets.layers import ActivationName, ConvNormAct, start_small
 
 AUXILIARY_TAP = "c4"
 
@@ -70,7 +70,9 @@ class Segmentation(nn.Module):
 
     @staticmethod
     def initialise(part: nn.Module) -> None:
-        part.apply(initialize)
+        """The head, and a backbone without weights. On small scenes V2 and V3-small with either head got further in
+        120 steps from these than from He's filters or TensorFlow's, of 0.09, at every learning rate tried."""
+        part.apply(start_small)
 
     def check_batch(self, images: int, size: Sequence[int] | None = None) -> None:
         """Of this size in px; of the canvas where not given."""
@@ -103,15 +105,17 @@ class Segmentation(nn.Module):
             self.check_batch(len(images), images.shape[-2:])
         ids = stacked(targets, images, self.num_classes)
         taps = self.backbone(images)
-        found = self._judge(upsampled(self.decode(taps).float(), ids.shape[-2:]), ids)
+        found = self._judge(self.decode(taps).float(), ids)
         if self.auxiliary is not None:
-            logits = upsampled(self.auxiliary(taps[AUXILIARY_TAP]).float(), ids.shape[-2:])
+            logits = self.auxiliary(taps[AUXILIARY_TAP]).float()
             entropy = loss.cross_entropy(logits, ids, self.class_weights, self.options.label_smoothing)
             found["auxiliary"] = self.options.auxiliary * entropy
         return found
 
     def _judge(self, logits: Tensor, ids: Tensor) -> dict[str, Tensor]:
         options = self.options
+        if options.loss == "ohem" or options.dice or options.lovasz:  # these need them fine, once is enough
+            logits = upsampled(logits.contiguous(), ids.shape[-2:])
         plain = (self.class_weights, options.label_smoothing)
         if options.loss == "ohem":
             entropy = loss.hard_cross_entropy(logits, ids, *plain, options.ohem_threshold, options.ohem_kept)
@@ -123,14 +127,6 @@ class Segmentation(nn.Module):
         if options.lovasz:
             found["lovasz"] = options.lovasz * loss.lovasz(logits, ids)
         return found
-
-
-def upsampled(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, C, h, w) at another height and width, by bilinear interpolation between the cells' centres."""
-    if logits.shape[-2:] == tuple(size):
-        return logits
-    resized: Tensor = functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
-    return resized
 
 
 def stacked(targets: Sequence[Mask], images: Tensor, num_classes: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What a segmenter minimises. Pixels of IGNORED count nowhere; where none counts, a loss is 0 and so is its gradient.
 
-Everywhere logits are (N, C, H, W) float32 and ids (N, H, W) int64 in 0..C-1 or IGNORED.
+Everywhere logits are (N, C, H, W) float32 (in `cross_entropy` of any size, then upsampled) and ids (N, H, W) int64 in
+0..C-1 or IGNORED.
 """
 
 import math
@@ -10,12 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densenets.contract import IGNORED
+from densenets.heads.upsampling import summed_entropy, upsampled
 
 
 def cross_entropy(logits: Tensor, ids: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """The mean over the pixels that count, each weighted by its class; ()."""
-    each = pixel_losses(logits, ids, weights, smoothing)
-    return each.sum() / _weight(ids, ids != IGNORED, weights)
+    if smoothing == 0:
+        total = summed_entropy(logits, ids, weights)
+    else:
+        total = pixel_losses(upsampled(logits.contiguous(), ids.shape[-2:]), ids, weights, smoothing).sum()
+    return total / _weight(ids, ids != IGNORED, weights)
 
 
 def hard_cross_entropy(

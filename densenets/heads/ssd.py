@@ -12,7 +12,7 @@ from densenets.config import SSDOptions
 from densenets.contract import Boxes, Detections
 from densenets.errors import InputError
 from densenets.heads.ssd_loss import box_loss, focal_loss, match_targets, softmax_loss
-from densenets.layers import ConvNormAct, Pointwise, Stride
+from densenets.layers import ConvNormAct, Pointwise, Stride, start_small
 
 EXTRA_DEPTHS = (512, 256, 256, 128)  # one map each, every one half the size of the map before
 MIN_DEPTH = 16
@@ -115,16 +115,8 @@ class SSD(nn.Module):
 
     @staticmethod
     def initialise(part: nn.Module) -> None:
-        """Every convolution normal of 0.03: the head, and a backbone that starts without weights.
-
-        TensorFlow's recipes for these detectors and torchvision's do so. Before BatchNorm a filter's size only sets
-        how fast it turns; from He's larger ones a short training learns several times slower (measured).
-        """
-        for layer in part.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.03)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        """The head, and a backbone without weights; as TensorFlow's recipes for these detectors and torchvision's."""
+        part.apply(start_small)
 
     def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) in [0, 1] -> class logits (N, A, 1 + C; N, A, C under the focal loss) and offsets (N, A, 4)."""
