@@ -116,18 +116,18 @@ def confusion(prediction: Tensor, truth: Tensor, classes: int, columns: int | No
 
 
 def _objects(prediction: Tensor, truth: Tensor, instances: Tensor, rules: Rules) -> np.ndarray:
-    here = (instances > 0) & (truth != IGNORED)
-    number, true, told = instances[here].long(), truth[here].long(), prediction[here].long()
+    here = ((instances > 0) & (truth != IGNORED)).flatten().nonzero()[:, 0]  # three times as fast as masks are
+    number, true, told = (part.flatten()[here].long() for part in (instances, truth, prediction))
     if not len(number):
         return nothing(rules).objects
     if int(number.max()) >= _FEW:
-        number = number.unique(return_inverse=True)[1]
+        number = number.unique(return_inverse=True)[1] + 1
     group = torch.tensor(rules.group_of_column, device=truth.device)
     right, near = told == true, group[true] == group[told.clamp(max=len(group) - 1)]
     many = int(number.max()) + 1
-    px, hits, near_hits = (torch.bincount(n, minlength=many) for n in (number, number[right], number[near]))
+    px, hits, near_hits = (torch.bincount(n, minlength=many) for n in (number, number * right, number * near))
     label = torch.zeros(many, dtype=torch.int64, device=truth.device).scatter_(0, number, true)
-    rows = torch.stack([label, px, hits, near_hits], dim=1)[px > 0].cpu().numpy()
+    rows = torch.stack([label, px, hits, near_hits], dim=1)[px > 0].cpu().numpy()  # 0 is no object
     return rows[np.array(rules.counted)[rows[:, 0]]]
 
 
