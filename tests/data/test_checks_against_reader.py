@@ -92,6 +92,12 @@ def mutate(document: Document, rng: random.Random) -> Document:
     return document
 
 
+def some_rules(rng: random.Random) -> ReadingRules:
+    """Mostly those of a command without flags."""
+    flags = {name: rng.random() < 0.2 for name in ("strict", "skip_invalid", "renumber")}
+    return ReadingRules(max_skip=1, box_format="xyxy" if rng.random() < 0.1 else "xywh", **flags)
+
+
 def refusal(file: Path, images: Path, rules: ReadingRules) -> str:
     """What the reader says; nothing where it reads the file."""
     try:
@@ -107,20 +113,22 @@ def test_check_and_reader_agree_on_mutated_files(count: int, tmp_path: Path) -> 
     images.mkdir()
     for name in "abc":
         (images / f"{name}.png").write_bytes(b"-")
-    rng, rules = random.Random(SEED), ReadingRules(max_skip=1)
+    rng = random.Random(SEED)
     told = {"read": 0, "refused": 0, "repaired": 0, "beyond repair": 0}
     for number in range(count):
         file.write_text(json.dumps(mutate(copy.deepcopy(SOUND), rng)))
+        rules = some_rules(rng)
         refused, findings = refusal(file, images, rules), Findings("s")
         raw = read_raw_coco(file, images, "s", findings)
         judge(raw, rules, findings)
-        errors = [finding.line for finding in findings.found if finding.level == "error"]
+        ends = [finding.level == "error" or (rules.strict and finding.left_out) for finding in findings.found]
+        errors = [finding.line for finding, is_end in zip(findings.found, ends, strict=True) if is_end]
         assert bool(errors) == bool(refused), (number, refused, errors)
         told["refused" if refused else "read"] += 1
         mended = judge(raw, rules, Findings(), mend=True)
         pictures = [Picture("", "PNG", "RGB", (80, 100), 1) for _ in mended.files]
         try:
-            write_repaired([Split(raw, mended, pictures, findings, "xywh")], fixed)
+            write_repaired([Split(raw, mended, pictures, findings, rules.box_format)], fixed)
         except InputError:
             assert refused
             assert not fixed.exists()
