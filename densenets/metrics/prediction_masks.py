@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ _SHOWN = 5  # values
 
 def judge_folder(
     folder: Path, split: SegmentedSplit, each: Callable[[int, Tensor], None] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The scores of the PNG files of a folder, see `segmentation_judge.told`.
 
     each: gets the index of every image and its (H, W) uint8 classes, from C on where nothing was predicted.

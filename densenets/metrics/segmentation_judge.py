@@ -94,9 +94,9 @@ class SegmentationJudge:
                 self.faults.append((info.image_id, line))
                 continue
             prediction = classes_of(values, info)
-            self._take(info.image_id, count(prediction, _moved(target, prediction.device), self.rules))
-            if self.each:
+            if self.each:  # before the image counts as judged, which an evaluation that breaks off would not repeat
                 self.each(info, prediction)
+            self._take(info.image_id, count(prediction, _moved(target, prediction.device), self.rules))
 
     def _take(self, image: int, counts: Counts) -> None:
         self.images.append(image)

@@ -12,7 +12,7 @@ import segments
 import torch
 
 from densenets.contract import ImageInfo, Mask
-from densenets.errors import DivergedError, InputError
+from densenets.errors import DivergedError, InputError, StorageError
 from densenets.metrics import segmentation_judge as module
 from densenets.metrics.parts import part_file, part_files
 from densenets.metrics.segmentation_iou import MEANS, nothing
@@ -80,6 +80,18 @@ def test_a_class_is_chosen_at_the_file_s_size() -> None:
     judge.add(logits, [ImageInfo(1, "1.png", 1, 6, (1 / 3, 1.0))], [truth])
     assert seen == [(1, [[1, 1, 0, 0, 0, 0]])]
     assert judge.result()["per_class"]["a"]["IoU"] == 4 / 6
+
+
+def test_an_image_whose_prediction_could_not_be_handed_on_is_not_judged(tmp_path: Path) -> None:
+    def full(info: ImageInfo, classes: torch.Tensor) -> None:
+        if info.image_id == 2:
+            raise StorageError("full")
+
+    judge = judge_of(2, tmp_path, each=full)
+    fill(judge, [1])
+    with pytest.raises(StorageError):
+        fill(judge, [2])
+    assert read_counted(part_files(tmp_path), segments.RULES)[1].images == [1]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
