@@ -31,7 +31,7 @@ def plural(count: int, word: str) -> str:
 
 def _copy(copy: dict[str, Any]) -> list[str]:
     """What was done in the repaired copy, and how to train on it."""
-    changes = ", ".join(f"{count} {what}" for what, count in copy["changes"].items()) or "nothing to change"
+    changes = ", ".join(f"{what}: {count}" for what, count in copy["changes"].items()) or "nothing to change"
     verdict = "OK" if copy["ok"] else "NOT OK"
     lines = [f"{verdict}: repaired copy {printable(copy['folder'])}: {changes}"]
     return [*lines, f"train on it with: {printable(copy['command'])}"] if copy["ok"] else lines

@@ -496,6 +496,7 @@ def test_an_annotation_file_with_its_pictures(clean, capsys) -> None:
 def test_voc(clean, tmp_path) -> None:
     data = write_voc(tmp_path / "voc", clean)
     assert check(data)[0] == 0
+    assert check(data, "--box-format", "xyxy")[0] == 0  # which is of COCO's files
     xml = data / "Annotations" / "1.xml"
     sound = xml.read_text()
     for old, new, code in (
@@ -761,7 +762,6 @@ def test_a_link_in_place_of_the_page_is_replaced(clean: Path, tmp_path: Path) ->
         ([], "--data: say what to check: either --data FOLDER"),
         (["--data", "SET", "--splits", "trian"], "there are train, val"),
         (["--data", "SET", "--splits", "train", "../val"], "--splits: "),
-        (["--data", "SET", "--head", "lraspp"], "--head: lraspp: a head that detects is checked for: ssd, ssdlite"),
     ],
 )
 def test_what_cannot_be_checked_leaves_nothing_behind(words: list[str], said: str, clean, tmp_path, capsys) -> None:

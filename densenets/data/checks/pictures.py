@@ -181,11 +181,11 @@ def kinds(pictures: Sequence[Picture]) -> dict[str, dict[str, int]]:
 
 
 def judge_twins(splits: dict[str, tuple[Sequence[str], Sequence[Picture]]], findings: Findings) -> list[list[str]]:
-    """Pictures of the same bytes, within a split and across splits, which is a leak; the groups, each of files."""
+    """Sound pictures of the same bytes, within a split and across splits, which is a leak; the groups, each of files."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for split, (files, pictures) in splits.items():
         for file, picture in zip(files, pictures, strict=True):
-            if picture.sha256:
+            if picture.sha256 and not picture.fault:
                 groups.setdefault(picture.sha256, []).append((split, file))
     twins = [group for group in groups.values() if len(group) > 1]
     for group in twins:
