@@ -55,7 +55,7 @@ def confusion_picture(matrix: Sequence[Sequence[int]] | np.ndarray, classes: Seq
         shown = np.concatenate([shown, void[:, None]], axis=1)
     heads = names + [VOID] * (shown.shape[1] - len(names))
     file = io.BytesIO()
-    _page(shown, names, heads).save(file, "PNG", optimize=True)
+    _page(shown, names, heads).save(file, "PNG")
     write_durably(Path(path), lambda handle: handle.write(file.getvalue()))
 
 

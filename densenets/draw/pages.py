@@ -49,7 +49,7 @@ def _encoded(page: "Image", suffix: str) -> bytes:
 
     file = io.BytesIO()
     kind = Image.registered_extensions()[suffix.lower()]
-    page.save(file, format=kind, **({"optimize": True} if kind == "PNG" else {"quality": 90}))
+    page.save(file, format=kind, **({} if kind == "PNG" else {"quality": 90}))  # optimising saves 1 % in 4 x the time
     return file.getvalue()
 
 
