@@ -93,7 +93,7 @@ class Segmentation(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C, H, W) logits in float32."""
-        return upsampled(self.raw(images).float(), images.shape[-2:])
+        return upsampled(precise(self.raw(images)), images.shape[-2:])
 
     def losses(self, images: Tensor, targets: list[Mask]) -> dict[str, Tensor]:
         """`cross_entropy` and, where asked for, `dice`, `lovasz` and `auxiliary`, each times its weight.
@@ -105,9 +105,9 @@ class Segmentation(nn.Module):
             self.check_batch(len(images), images.shape[-2:])
         ids = stacked(targets, images, self.num_classes)
         taps = self.backbone(images)
-        found = self._judge(self.decode(taps).float(), ids)
+        found = self._judge(precise(self.decode(taps)), ids)
         if self.auxiliary is not None:
-            logits = self.auxiliary(taps[AUXILIARY_TAP]).float()
+            logits = precise(self.auxiliary(taps[AUXILIARY_TAP]))
             entropy = loss.cross_entropy(logits, ids, self.class_weights, self.options.label_smoothing)
             found["auxiliary"] = self.options.auxiliary * entropy
         return found
@@ -127,6 +127,11 @@ class Segmentation(nn.Module):
         if options.lovasz:
             found["lovasz"] = options.lovasz * loss.lovasz(logits, ids)
         return found
+
+
+def precise(logits: Tensor) -> Tensor:
+    """In float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def stacked(targets: Sequence[Mask], images: Tensor, num_classes: int) -> Tensor:
