@@ -1,8 +1,8 @@
 """The scores are the official ones, and each rule of theirs is seen in a case typed by hand."""
 
+import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -201,9 +201,18 @@ def test_objects_of_classes_that_count_none_are_left_out() -> None:
     assert count(truth.ids, Mask(truth.ids), rules).objects.shape == (0, 4)
 
 
-def test_counts_come_back_from_text_as_they_were(tmp_path: Path) -> None:
-    import json
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no other device on this machine")
+def test_another_device_counts_the_same() -> None:
+    rng = np.random.default_rng(6)
+    columns = torch.from_numpy(columns_of(SPLIT, CITY).astype(np.uint8))
+    for pair in [masks.pair(rng) for _ in range(20)] + masks.adversaries():
+        prediction, truth = columns[torch.from_numpy(pair.prediction).long()], masks.mask(pair)
+        here = count(prediction, truth, CITY)
+        there = count(prediction.cuda(), Mask(*(part.cuda() for part in truth if part is not None)), CITY)
+        assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
 
+
+def test_counts_come_back_from_text_as_they_were() -> None:
     rng = np.random.default_rng(2)
     columns = torch.from_numpy(columns_of(SPLIT, CITY).astype(np.uint8))
     for pair in [masks.pair(rng) for _ in range(20)] + masks.adversaries():
