@@ -471,16 +471,18 @@ class Predict:
 
 @dataclass
 class CheckData(ReadingRules):
-    """Check a detection set before a training is spent on it.
+    """Check a data set before a training is spent on it: boxes, or masks where the folder holds them.
 
     Args:
-        data: folder of a data set (COCO or Pascal VOC layout), or "streets".
+        data: folder of a data set (the layouts of both tasks), or "streets".
+        classes: names of the ids 0, 1, 2, ... of masks that come without a list of classes.
+        ignore_ids: ids of masks that are of no class, besides those the data set itself ignores.
         splits: names of the splits to look at; all that exist where not given.
         annotations: COCO JSON to look at, in place of --data.
         images: folder of its pictures.
         out: folder for check.json and check.html; check-NAME where not given.
         backbone: the net that is to be trained: its default boxes are compared with the set's.
-        head: the head that is to be trained.
+        head: the head that is to be trained; one that segments where a folder or "streets" has both, to check masks.
         size: side of the square canvas in px, or its height and width.
         manifest: list of SHA-256 sums, as sha256sum writes them, to compare the pictures with.
         write_manifest: file for such a list of the pictures as they are now.
@@ -490,6 +492,8 @@ class CheckData(ReadingRules):
     """
 
     data: str | None = None
+    classes: list[str] = field(default_factory=list)
+    ignore_ids: list[int] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     annotations: str | None = None
     images: str | None = None

@@ -78,6 +78,14 @@ def open_segmentation(
         return load(root, split, classes, rules or ReadingRules(), ignore_ids)
 
 
+def segmentation_splits(root: Path) -> list[str]:
+    """The splits of a folder of masks, the training's first."""
+    module = SEGMENTATION_DATASETS[find_segmentation(root)].partition(":")[0]
+    with _in_one_line(root):
+        names: list[str] = import_module(module).splits_of(root)
+    return sorted(names, key=lambda name: (not name.startswith("train"), name.startswith("test"), name))
+
+
 def _function(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -50,6 +50,11 @@ def load_masks(
     return build_split(found, listed, printable(root / "images" / split), rules)
 
 
+def splits_of(root: Path) -> list[str]:
+    """The splits that have pictures, by name."""
+    return sorted(entry.name for entry in (root / "images").iterdir() if entry.is_dir())
+
+
 def class_list(root: Path, names: Sequence[str] | None) -> ClassList:
     """The folder's own, else of the names given."""
     for file in (root / name for name in LISTS):
@@ -66,7 +71,7 @@ def class_list(root: Path, names: Sequence[str] | None) -> ClassList:
 def _folder(place: Path, split: str) -> Path:
     if split and not climbs(split) and (place / split).is_dir():
         return place / split
-    known = printable(", ".join(sorted(entry.name for entry in place.iterdir() if entry.is_dir())))
+    known = printable(", ".join(splits_of(place.parent)))
     raise InputError(f"{printable(place)}: no split {show(split)}; there are {known or 'none'}")
 
 

@@ -17,6 +17,12 @@ NAMES = (
 CLASSES = ClassList(NAMES, tuple(range(len(NAMES))), palette=tuple(map(distinct_colour, range(len(NAMES)))))
 
 
+def splits_of(root: Path) -> list[str]:
+    """The splits that have a list; of VOC's own the further ones (trainval) are none."""
+    names = [path.stem for path in (root / "ImageSets" / "Segmentation").glob("*.txt")]
+    return [name for name in names if name in ("train", "val", "test")] or names
+
+
 def load_voc_masks(
     root: Path,
     split: str,

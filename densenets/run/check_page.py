@@ -22,11 +22,24 @@ CLASSES = 24  # of a chart
 
 def write_page(path: Path, report: dict[str, Any], splits: "Sequence[Checked]") -> None:
     """The page of a check; splits: for the pictures on it."""
-    parts = [_head(report), _problems(report), *(_split(name, report) for name in report["splits"])]
+    numbers, canvas = report["splits"].values(), report["canvas"]
+    facts = [
+        ("pictures", sum(split["images"] for split in numbers)),
+        ("boxes", sum(split["boxes"] for split in numbers)),
+        ("classes", max((len(split["classes"]) for split in numbers), default=0)),
+    ]
+    model = f"{canvas['backbone']} + {canvas['head']} at {canvas['width']} × {canvas['height']} px"
+    parts = [head(report, facts, f"Seen as {model}, {canvas['default_boxes']:,} default boxes"), problems(report)]
+    parts += [_split(name, report) for name in report["splits"]]
     samples = choose_samples(splits, report["settings"]["max_pixels"])
-    parts += [_gallery("Suspicious pictures", [sample for sample in samples if sample.suspicious])]
-    parts += [_gallery("A look into the set", [sample for sample in samples if not sample.suspicious])]
-    title = f"Check of {_text(report['data'])}"
+    parts += [gallery("Suspicious pictures", [sample for sample in samples if sample.suspicious])]
+    parts += [gallery("A look into the set", [sample for sample in samples if not sample.suspicious])]
+    write_parts(path, report, parts)
+
+
+def write_parts(path: Path, report: dict[str, Any], parts: Sequence[str]) -> None:
+    """The page of a check from its sections, which are HTML."""
+    title = f"Check of {as_text(report['data'])}"
     page = (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
@@ -35,46 +48,39 @@ def write_page(path: Path, report: dict[str, Any], splits: "Sequence[Checked]") 
     write_durably(path, lambda handle: handle.write(page.encode()))
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
     """A name of any content as text of the page."""
     return escape(printable(value))
 
 
-def _head(report: dict[str, Any]) -> str:
-    ok, canvas = report["ok"], report["canvas"]
+def head(report: dict[str, Any], facts: Sequence[tuple[str, int]], seen_as: str) -> str:
+    """The verdict with its numbers; seen_as: words that are not escaped yet."""
+    ok = report["ok"]
     word = "Ready to train" if ok else "Not usable as it is"
-    splits = report["splits"].values()
-    facts = [
-        ("pictures", sum(split["images"] for split in splits)),
-        ("boxes", sum(split["boxes"] for split in splits)),
-        ("classes", max((len(split["classes"]) for split in splits), default=0)),
-        ("errors", report["errors"]),
-        ("warnings", report["warnings"]),
-    ]
     cards = "".join(
-        f'<div class="card {name if count else ""}"><b>{count:,}</b><span>{name}</span></div>' for name, count in facts
+        f'<div class="card {name if count else ""}"><b>{count:,}</b><span>{name}</span></div>'
+        for name, count in [*facts, ("errors", report["errors"]), ("warnings", report["warnings"])]
     )
-    model = f"{_text(canvas['backbone'])} + {_text(canvas['head'])} at {canvas['width']} × {canvas['height']} px"
     return (
-        f'<header><p class="verdict {"ok" if ok else "bad"}">{word}</p><h1>{_text(report["data"])}</h1>'
-        f'<p class="quiet">Seen as {model}, {canvas["default_boxes"]:,} default boxes</p></header>'
-        f'<section class="cards">{cards}</section>'
+        f'<header><p class="verdict {"ok" if ok else "bad"}">{word}</p><h1>{as_text(report["data"])}</h1>'
+        f'<p class="quiet">{as_text(seen_as)}</p></header><section class="cards">{cards}</section>'
     )
 
 
 # Problems
 
 
-def _problems(report: dict[str, Any]) -> str:
-    problems = report["problems"]
-    if not problems:
+def problems(report: dict[str, Any]) -> str:
+    """The table of all that was found."""
+    found = report["problems"]
+    if not found:
         return '<section><h2>Problems</h2><p class="quiet">None.</p></section>'
-    shown = sorted(problems, key=lambda row: row["level"] != "error")[:ROWS]
+    shown = sorted(found, key=lambda row: row["level"] != "error")[:ROWS]
     rows = "".join(_problem(row) for row in shown)
-    more = f'<p class="quiet">{len(problems) - ROWS} more in check.json.</p>' if len(problems) > ROWS else ""
+    more = f'<p class="quiet">{len(found) - ROWS} more in check.json.</p>' if len(found) > ROWS else ""
     search = '<input id="search" type="search" placeholder="Search the problems" aria-label="Search the problems">'
     return (
-        f"<section><h2>Problems</h2>{_by_code(problems)}{search}"
+        f"<section><h2>Problems</h2>{_by_code(found)}{search}"
         f'<div class="scroll tall"><table id="problems"><thead><tr><th>Kind<th>Where<th>What</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{more}</section>"
     )
@@ -86,18 +92,19 @@ def _by_code(problems: list[dict[str, Any]]) -> str:
         key = (row["level"], row["code"])
         counts[key] = counts.get(key, 0) + 1
     chips = (
-        f'<span class="chip {level}">{_text(code)} × {count}</span>' for (level, code), count in sorted(counts.items())
+        f'<span class="chip {level}">{as_text(code)} × {count}</span>'
+        for (level, code), count in sorted(counts.items())
     )
     return f'<p class="chips">{"".join(chips)}</p>'
 
 
 def _problem(row: dict[str, Any]) -> str:
-    where = _text(Path(row["file"]).name) if row["file"] else ""
-    item = f'<br><span class="quiet">{_text(row["item"])}</span>' if row["item"] else ""
-    split = f'<br><span class="quiet">{_text(row["split"])}</span>' if row["split"] else ""
+    where = as_text(Path(row["file"]).name) if row["file"] else ""
+    item = f'<br><span class="quiet">{as_text(row["item"])}</span>' if row["item"] else ""
+    split = f'<br><span class="quiet">{as_text(row["split"])}</span>' if row["split"] else ""
     return (
-        f'<tr><td><span class="chip {row["level"]}">{_text(row["code"])}</span>{split}'
-        f"<td>{where}{item}<td>{_text(row['what'])}</tr>"
+        f'<tr><td><span class="chip {row["level"]}">{as_text(row["code"])}</span>{split}'
+        f"<td>{where}{item}<td>{as_text(row['what'])}</tr>"
     )
 
 
@@ -106,7 +113,7 @@ def _problem(row: dict[str, Any]) -> str:
 
 def _split(name: str, report: dict[str, Any]) -> str:
     split = report["splits"][name]
-    notes = "".join(f"<li>{_text(what)}: {count:,}</li>" for what, count in split["notes"].items())
+    notes = "".join(f"<li>{as_text(what)}: {count:,}</li>" for what, count in split["notes"].items())
     mean = split["boxes_per_image"]
     facts = (
         f"{split['images']:,} pictures, {split['boxes']:,} boxes "
@@ -114,9 +121,9 @@ def _split(name: str, report: dict[str, Any]) -> str:
         f"crowd regions {split['crowds']:,}, pictures without boxes {split['images_without_boxes']:,}"
     )
     return (
-        f"<section><h2>Split {_text(name)}</h2><p>{facts}.</p>{f'<ul>{notes}</ul>' if notes else ''}"
-        f'<div class="charts">{_classes(split)}{_sides(split, report)}{_coco(split)}{_aspects(split)}{_pictures(split)}'
-        f"</div></section>"
+        f"<section><h2>Split {as_text(name)}</h2><p>{facts}.</p>{f'<ul>{notes}</ul>' if notes else ''}"
+        f'<div class="charts">{_classes(split)}{_sides(split, report)}{_coco(split)}{_aspects(split)}'
+        f"{sizes_chart(split)}</div></section>"
     )
 
 
@@ -124,9 +131,9 @@ def _classes(split: dict[str, Any]) -> str:
     """Boxes of each class, with the part of them that a default box meets."""
     recall = {row["name"]: row for row in split["default_boxes"]["classes"]}
     rows = sorted(split["classes"], key=lambda row: -row["boxes"])
-    bars = [(_text(row["name"]), row["boxes"], recall[row["name"]]) for row in rows[:CLASSES]]
+    bars = [(as_text(row["name"]), row["boxes"], recall[row["name"]]) for row in rows[:CLASSES]]
     more = f". {len(rows) - CLASSES} rarer classes in check.json" if len(rows) > CLASSES else ""
-    return _chart("Boxes by class", bars, f"Met: {_met(split)}{more}")
+    return chart("Boxes by class", bars, f"Met: {_met(split)}{more}")
 
 
 def _met(split: dict[str, Any]) -> str:
@@ -139,28 +146,29 @@ def _sides(split: dict[str, Any], report: dict[str, Any]) -> str:
     bars = [(_span(row), row["count"], met[row["from"]]) for row in _filled(split["sides_canvas_px"])]
     canvas = report["canvas"]
     words = f"Square root of the area, px at {canvas['width']} × {canvas['height']}. Met: {_met(split)}"
-    return _chart("Box sizes on the canvas", bars, words)
+    return chart("Box sizes on the canvas", bars, words)
 
 
 def _coco(split: dict[str, Any]) -> str:
     met = split["default_boxes"]["coco_sizes"]
     bars = [(name, count, met[name]) for name, count in split["coco_sizes"].items()]
-    coco = _chart("COCO's sizes", bars, "By the area in the files: small below 32² px, large from 96² px")
+    coco = chart("COCO's sizes", bars, "By the area in the files: small below 32² px, large from 96² px")
     fine = [(_span(row), row["count"], None) for row in _filled(split["sides_file_px"])]
-    return coco + _chart("Box sizes in the files", fine, "Square root of the area, px")
+    return coco + chart("Box sizes in the files", fine, "Square root of the area, px")
 
 
 def _aspects(split: dict[str, Any]) -> str:
     bars = [(_span(row), row["count"], None) for row in _filled(split["aspect_ratios"])]
-    return _chart("Aspect ratios of boxes", bars, "Width / height")
+    return chart("Aspect ratios of boxes", bars, "Width / height")
 
 
-def _pictures(split: dict[str, Any]) -> str:
+def sizes_chart(split: dict[str, Any]) -> str:
+    """The commonest sizes of pictures, and their formats."""
     sizes = split["image_sizes"]
     bars = [(f"{row['width']} × {row['height']}", row["images"], None) for row in sizes["common"]]
     kinds = [f"{name} {count:,}" for name, count in {**split["formats"], **split["modes"]}.items()]
-    words = f"{plural(sizes['different'], 'different size')}; {_text(', '.join(kinds))}"
-    return _chart("Sizes of pictures", bars, words)
+    words = f"{plural(sizes['different'], 'different size')}; {as_text(', '.join(kinds))}"
+    return chart("Sizes of pictures", bars, words)
 
 
 def _span(row: dict[str, Any]) -> str:
@@ -174,7 +182,7 @@ def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows[filled[0] : filled[-1] + 1] if filled else []
 
 
-def _chart(title: str, bars: Iterable[tuple[str, int, dict[str, Any] | None]], words: str) -> str:
+def chart(title: str, bars: Iterable[tuple[str, int, dict[str, Any] | None]], words: str) -> str:
     """Bars of (label, already escaped; count; the recall of these boxes, where known)."""
     rows = list(bars)
     top = max((count for _, count, _ in rows), default=0) or 1
@@ -197,7 +205,8 @@ def _bar(label: str, count: int, top: int, recall: dict[str, Any] | None, column
 # Pictures
 
 
-def _gallery(title: str, samples: Sequence[Sample]) -> str:
+def gallery(title: str, samples: Sequence[Sample]) -> str:
+    """A section of pictures; nothing where there are none."""
     if not samples:
         return ""
     return f'<section><h2>{title}</h2><div class="gallery">{"".join(map(_card, samples))}</div></section>'
@@ -209,8 +218,10 @@ def _card(sample: Sample) -> str:
         if sample.image is None
         else f'<img loading="lazy" alt="" src="data:image/jpeg;base64,{_jpeg(sample.image)}">'
     )
-    words = "".join(f"<br>{_text(line)}" for line in sample.words)
-    return f"<figure>{picture}<figcaption>{_text(sample.name)}<span class='quiet'>{words}</span></figcaption></figure>"
+    words = "".join(f"<br>{as_text(line)}" for line in sample.words)
+    return (
+        f"<figure>{picture}<figcaption>{as_text(sample.name)}<span class='quiet'>{words}</span></figcaption></figure>"
+    )
 
 
 def _jpeg(image: Any) -> str:

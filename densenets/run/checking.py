@@ -37,6 +37,7 @@ from densenets.run.check_page import write_page
 from densenets.run.check_text import train_command, write_text
 from densenets.run.data import streets_folder
 from densenets.run.folder import Outcome, make_folder, write_json
+from densenets.run.mask_checking import look_at_masks, means_masks
 from densenets.run.recall import default_box_recall
 from densenets.storage import write_durably
 
@@ -75,6 +76,8 @@ class Checked:
 def check_data(settings: CheckData) -> Outcome:
     """What is wrong with a set and what it looks like, in --out. Raises InputError, with the outcome, where a training
     or a judging would refuse it, and no repaired copy (--fix) that they take was written."""
+    if means_masks(settings):
+        return _conclude(*look_at_masks(settings))
     base, sources = _sources(settings)
     canvas = canvas_of(settings.size)
     defaults = _defaults(settings, canvas)
@@ -96,7 +99,7 @@ def check_data(settings: CheckData) -> Outcome:
     report = _report(settings, splits, whole, canvas, len(defaults), copy)
     write_json(out / "check.json", report)
     write_page(out / "check.html", report, splits)
-    return _conclude(report, [out / "check.json", out / "check.html", *files])
+    return _conclude(report, write_text(report), [out / "check.json", out / "check.html", *files])
 
 
 # What there is
@@ -315,8 +318,8 @@ def _strict(finding: Finding) -> Finding:
     return finding._replace(level="error") if finding.left_out else finding
 
 
-def _conclude(report: dict[str, Any], files: list[Path]) -> Outcome:
-    outcome = Outcome(report, write_text(report), files)
+def _conclude(report: dict[str, Any], text: str, files: list[Path]) -> Outcome:
+    outcome = Outcome(report, text, files)
     mended = bool(report["copy"] and report["copy"]["ok"])
     kinds: dict[str, list[str]] = {"warning": [], "error": [], "mended": []}
     for row in report["problems"]:

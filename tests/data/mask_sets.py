@@ -24,7 +24,7 @@ def write_folder(root: Path, split: str = "train", count: int = 3, size: tuple[i
     """Pictures and masks of the ids 0, 1, 2 and 255, with classes.txt."""
     root.mkdir(parents=True, exist_ok=True)
     for i in range(count):
-        save(root / "images" / split / f"{i:02d}.png", speckled(*size, seed=i))
+        save(root / "images" / split / f"{i:02d}.png", speckled(*size, seed=i + 1000 * (split != "train")))
         save(root / "masks" / split / f"{i:02d}.png", ids(*size, (0, 1, 2, 255), seed=i))
     (root / "classes.txt").write_text("sky\nroad\ncar\n")
     return root

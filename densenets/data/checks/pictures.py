@@ -5,10 +5,10 @@ import io
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from PIL import Image
 from rich.console import Console
@@ -18,6 +18,9 @@ from densenets.data.checks.findings import CODE, Findings
 from densenets.data.decode import FORMATS, ORIENTATION, AnimationError, PictureError, decode_image, read_bytes
 from densenets.data.streets.many import drawn_by_many
 from densenets.errors import DensenetsError, InputError, WorkerError, printable
+
+J = TypeVar("J")
+R = TypeVar("R")
 
 CHUNK = 8  # pictures that a process decodes before it reports
 SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "WEBP": (".webp",), "BMP": (".bmp",), "MPO": (".jpg", ".jpeg")}
@@ -95,19 +98,26 @@ def _header(data: bytes) -> tuple[str, str, tuple[int, int], int]:
 
 def inspect_all(jobs: Sequence[Job], workers: int) -> list[Picture]:
     """`inspect` of each, in order; workers: processes, 0 or 1 for this one, -1 for one a core."""
+    return in_processes(_inspect_chunk, jobs, [job.file for job in jobs], workers, "Decoding pictures")
+
+
+def in_processes(
+    look: Callable[[Sequence[J]], list[R]], jobs: Sequence[J], files: Sequence[str], workers: int, title: str
+) -> list[R]:
+    """What `look` says of some jobs at a time, of all of them in order; files: the one that each is about."""
     chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
     count = min(cores() if workers < 0 else workers, len(chunks))
-    found: dict[int, list[Picture]] = {}
+    found: dict[int, list[R]] = {}
     try:
-        with _progress(len(jobs)) as advance, drawn_by_many(_inspect_chunk, chunks, count) as results:
-            for number, pictures in results:
-                found[number] = pictures
-                advance(len(pictures))
+        with _progress(len(jobs), title) as advance, drawn_by_many(look, chunks, count) as results:
+            for number, items in results:
+                found[number] = items
+                advance(len(items))
     except DensenetsError as error:
-        lost = next(chunk for number, chunk in enumerate(chunks) if number not in found)
-        raise WorkerError(f"{printable(lost[0].file)}: a process died that decoded this picture or one of the next "
-                          f"{len(lost) - 1}") from error  # fmt: skip
-    return [picture for number in range(len(chunks)) for picture in found[number]]
+        lost = next(number for number in range(len(chunks)) if number not in found)
+        raise WorkerError(f"{printable(files[lost * CHUNK])}: a process died that decoded this picture or one of the "
+                          f"next {len(chunks[lost]) - 1}") from error  # fmt: skip
+    return [item for number in range(len(chunks)) for item in found[number]]
 
 
 def _inspect_chunk(jobs: Sequence[Job]) -> list[Picture]:
@@ -119,9 +129,9 @@ def cores() -> int:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator:
+def _progress(total: int, title: str) -> Iterator:
     """A bar on stderr, where that is a terminal."""
-    columns = (TextColumn("Decoding pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)
@@ -181,7 +191,7 @@ def kinds(pictures: Sequence[Picture]) -> dict[str, dict[str, int]]:
 
 
 def judge_twins(splits: dict[str, tuple[Sequence[str], Sequence[Picture]]], findings: Findings) -> list[list[str]]:
-    """Sound pictures of the same bytes, within a split and across splits, which is a leak; the groups, each of files."""
+    """Sound pictures of the same bytes in one split, or in several, which is a leak; the groups, each of files."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for split, (files, pictures) in splits.items():
         for file, picture in zip(files, pictures, strict=True):

@@ -41,7 +41,7 @@ def describe(sound: Sound, canvas: tuple[int, int]) -> dict[str, Any]:
         "sides_file_px": _histogram(file_sides, SIDES),
         "sides_canvas_px": _histogram(canvas_sides, SIDES),
         "aspect_ratios": _histogram(widths / np.maximum(heights, 1e-9), ASPECTS),
-        "image_sizes": _sizes(sound.sizes),
+        "image_sizes": image_sizes(sound.sizes),
     }
 
 
@@ -70,7 +70,7 @@ def _histogram(values: np.ndarray, edges: tuple[float, ...]) -> list[dict[str, A
     ]  # fmt: skip
 
 
-def _sizes(sizes: np.ndarray) -> dict[str, Any]:
+def image_sizes(sizes: np.ndarray) -> dict[str, Any]:
     """The commonest sizes of pictures, and how far they spread."""
     if not len(sizes):
         return {"different": 0, "common": []}
