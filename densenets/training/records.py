@@ -93,7 +93,8 @@ class Records(L.Callback):
         here = done - self.first  # epochs of this process
         left = (time.monotonic() - self.started) / here * (total - done)
         numbers = [f"{name} {row[name]:.3f}" for name in ("loss", *self.judged[:2]) if name in row]
-        return f"epoch {row['epoch']}/{total - 1}  {'  '.join(numbers)}  {clock(row['seconds'])} gone, about {clock(left)} left"
+        place = f"epoch {row['epoch']}/{total - 1}"  # from 0, as in the bar and in the table
+        return f"{place}  {'  '.join(numbers)}  {clock(row['seconds'])} gone, about {clock(left)} left"
 
     def _tell_skipped(self, epoch: int) -> None:
         count = len({str(line) for line in read_lines(self.skipped_path) if line.get("epoch") == epoch})

@@ -1,11 +1,12 @@
 """metrics.csv and the list of what was skipped."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from densenets.errors import InputError
-from densenets.training.records import append_lines, clock, read_lines, read_rows, write_rows
+from densenets.training.records import Records, append_lines, clock, read_lines, read_rows, write_rows
 
 
 def test_rows_come_back_and_lack_what_they_lacked(tmp_path: Path) -> None:
@@ -37,3 +38,8 @@ def test_a_line_that_was_written_twice_counts_once(tmp_path: Path) -> None:
 
 def test_clock() -> None:
     assert [clock(0), clock(123.4), clock(3723)] == ["0:00", "2:03", "1:02:03"]
+
+
+def test_epochs_are_counted_as_the_bar_and_the_table_count_them(tmp_path: Path) -> None:
+    line = Records(tmp_path, ["AP"])._line(SimpleNamespace(max_epochs=3), {"epoch": 2, "seconds": 61.0, "AP": 0.5})
+    assert line.startswith("epoch 2/2  AP 0.500  1:01 gone")
