@@ -204,7 +204,9 @@ def test_one_picture_may_always_be_skipped_and_more_up_to_max_skip(split: Detect
     some = dataset(read_by(split, max_skip=0.16))
     assert some[0, 4].skipped
     assert some[0, 5].skipped
-    with pytest.raises(InputError, match=r"6\.png: .* 3 of 13 .*; --max-skip 0\.231 accepts it, if no more follow \[D41\]$"):
+    with pytest.raises(
+        InputError, match=r"6\.png: .* 3 of 13 .*; --max-skip 0\.231 accepts it, if no more follow \[D41\]$"
+    ):
         some[0, 6]
     enough = dataset(read_by(split, max_skip=0.231))
     assert all(enough[0, index].skipped for index in (4, 5, 6))
