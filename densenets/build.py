@@ -174,8 +174,9 @@ def read_description(plain: Any, source: str) -> ModelDescription:
     if not isinstance(plain, dict) or plain.keys() != FIELDS.keys():
         raise InputError(f"{shown}: not a checkpoint of densenets (no description of the model)")
     bad = [name for name, right in FIELDS.items() if not right(plain[name])]
-    if bad or any(len(plain["classes"]) != len(plain[one] or plain["classes"]) for one in ("category_ids", "palette")):
-        known = ", ".join(bad) or "category_ids"
+    bad = bad or [name for name in ("category_ids", "palette") if not _one_a_class(plain, name)]
+    if bad:
+        known = ", ".join(bad)
         raise InputError(f"{shown}: its description of the model cannot be one of this version: {known} [X03]")
     kind = class_of(plain["head"]).options_type
     if not _fits(plain["options"], kind):
@@ -185,6 +186,10 @@ def read_description(plain: Any, source: str) -> ModelDescription:
     except InputError as fault:
         raise InputError(f"{shown}: {fault} [X03]") from fault
     return ModelDescription(**{**plain, "canvas": cast(tuple[int, int], tuple(plain["canvas"]))})
+
+
+def _one_a_class(plain: dict[str, Any], name: str) -> bool:
+    return plain[name] is None or len(plain[name]) == len(plain["classes"])
 
 
 def _is_colour(value: list[int]) -> bool:
