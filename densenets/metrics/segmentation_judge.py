@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from densenets.contract import ImageInfo, Mask
-from densenets.errors import printable
-from densenets.metrics.coco_map import refuse_unseen
+from densenets.errors import Problems, printable
 from densenets.metrics.parts import PartWriter, read_lines
 from densenets.metrics.processes import Fault, on_the_first, own_part, refuse_doubles, refuse_faults, told_to_all
 from densenets.metrics.segmentation_iou import (
@@ -116,9 +115,16 @@ class SegmentationJudge:
         before = self.before or Counted([], nothing(self.rules))
         refuse_doubles(before.images, [share.counted.images for share in shares])
         parts = [before, *(share.counted for share in shares)]
-        refuse_unseen({*self.split}.difference(*(part.images for part in parts)))
+        _refuse_unseen({*self.split}.difference(*(part.images for part in parts)))
         whole = added([part.counts for part in parts], self.rules)
         return told(Counted([image for part in parts for image in part.images], whole), self.rules)
+
+
+def _refuse_unseen(images: set[int]) -> None:
+    problems = Problems()
+    for image in sorted(images):
+        problems.add(f"image {image}: not judged [V06]")
+    problems.refuse()
 
 
 def _moved(target: Mask, device: torch.device) -> Mask:

@@ -170,6 +170,14 @@ def test_a_group_takes_its_classes_for_one_another() -> None:
     assert (found["category_mIoU"], found["category_iIoU"]) == (0.45, 0.5)
 
 
+def test_a_group_without_a_class_and_a_class_without_a_group() -> None:
+    """As a model of other classes leaves them."""
+    rules = Rules(("a", "b"), ("none", "a"), (1, NO_GROUP), (True, True))
+    found = scored([[3, 1, 0], [2, 2, 0]], [[0, 4, 3, 3], [1, 4, 2, 2]], rules)
+    assert found["per_category"] == {"none": {"IoU": None, "iIoU": None}, "a": {"IoU": 3 / 6, "iIoU": 3 / 6}}
+    assert (found["category_mIoU"], found["mIoU"]) == (3 / 6, (3 / 6 + 2 / 5) / 2)
+
+
 def test_every_pixel_is_counted_once_in_its_cell() -> None:
     rng = np.random.default_rng(3)
     for classes, columns in ((1, None), (3, None), (19, 21), (150, None), (255, None), (200, 256)):
