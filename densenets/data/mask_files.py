@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from densenets.data.class_list import UNKNOWN
 from densenets.data.decode import MAX_PIXELS, SIDEWAYS, PictureError, opened, orientation, read_bytes
@@ -15,6 +16,7 @@ from densenets.files import check_file
 
 MODES = {"L": "ids", "P": "ids", "I": "ids", "I;16": "ids", "I;16B": "ids", "RGB": "colours", "RGBA": "colours"}
 FORMATS = ("PNG", "BMP")
+SHALLOW = {"1": "1 bit", "L;2": "2 bits", "L;4": "4 bits"}  # Pillow's words; readers stretch such values up to 255
 STRANGER = 254  # of an id that is not known, while a mask is read: no label, as there are 254 classes at most
 SHOWN = 5  # unknown ids of a mask that are told
 
@@ -44,8 +46,9 @@ def read_header(path: str, expected: tuple[int, int] | None = None, max_pixels: 
 def _kind(image: Image.Image) -> str:
     if image.format not in FORMATS:
         return f"a {image.format}, whose compression changes ids; PNG and BMP keep them"
-    if image.mode == "1":
-        return "1 bit a pixel, which does not tell whether 1 or 255 is meant; write 8 bits"
+    tiles = image.tile if isinstance(image, ImageFile) else []
+    if bits := SHALLOW.get(str(tiles[0].args) if tiles else image.mode):
+        return f"gray of {bits} a pixel, which does not tell whether 1 means the id 1 or white; write 8 bits"
     return MODES.get(image.mode, f"{len(image.getbands())} channels ({image.mode}); a mask has one")
 
 

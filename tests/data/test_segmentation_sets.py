@@ -2,7 +2,9 @@
 
 import json
 import re
+import struct
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from densenets.data import find_segmentation, open_segmentation
 from densenets.data.cityscapes import CLASSES, LABELS
 from densenets.data.class_list import distinct_colour
 from densenets.data.decode import PictureError
+from densenets.data.synthetic import write_cityscapes_streets
 from densenets.errors import InputError
 
 
@@ -263,7 +266,7 @@ WRONG: list[tuple[str, Callable[[np.ndarray], Image.Image], str]] = [
     ("PNG", lambda mask: Image.fromarray(mask).convert("RGB"), "3 channels: a picture of colours"),
     ("PNG", lambda mask: Image.fromarray(mask).convert("RGBA"), "3 channels: a picture of colours"),
     ("PNG", lambda mask: Image.fromarray(mask).convert("LA"), r"2 channels \(LA\); a mask has one"),
-    ("PNG", lambda mask: Image.fromarray(mask > 0), "1 bit a pixel"),
+    ("PNG", lambda mask: Image.fromarray(mask > 0), "gray of 1 bit a pixel"),
     ("JPEG", Image.fromarray, "a JPEG, whose compression changes ids"),
 ]
 
@@ -277,6 +280,42 @@ def test_a_file_that_is_no_mask(
         convert(raw(path)).save(path, form)
         with pytest.raises(InputError, match=rf"{re.escape(str(path))}: {words}.*\[D32\]$"):
             open_segmentation(root, "train")
+
+
+def gray_png(bits: int, pixels: np.ndarray) -> bytes:
+    """A PNG of fewer bits a pixel than Pillow writes."""
+    height, width = pixels.shape
+    rows = ["".join(format(value, f"0{bits}b") for value in row) for row in pixels.tolist()]
+    packed = b"".join(b"\0" + int(row, 2).to_bytes(width * bits // 8, "big") for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(packed)), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+              for kind, data in parts]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grays_that_a_reader_stretches_are_no_ids(bits: int, tmp_path: Path) -> None:
+    """Of the ids 0 and 2^bits - 1 the second would come back as 255, which is of no class, and nobody would know."""
+    root = write_folder(tmp_path)
+    pixels = ids(40, 60, (0, 2**bits - 1))
+    (root / "masks" / "train" / "01.png").write_bytes(gray_png(bits, pixels))
+    assert {*np.unique(raw(root / "masks" / "train" / "01.png"))} == {0, 255}
+    (line,) = told(root)
+    assert line.startswith(f"masks/train/01.png: gray of {bits} bits a pixel")
+    assert line.endswith("[D32]")
+
+
+def test_the_street_scenes_are_a_set(tmp_path: Path) -> None:
+    root = write_cityscapes_streets(
+        tmp_path / "streets", images={"train": 3, "val": 1}, size=(96, 128), workers=1, progress=False
+    )
+    split = open_segmentation(root, "train")
+    for index in range(3):
+        mask = split.truth(index, instances=True)
+        assert mask.instances is not None
+        assert split.counted[mask.ids.numpy()[mask.instances.numpy() > 0]].all()
+        assert {"road", "sky"} <= {split.classes[label] for label in np.unique(mask.ids) if label != IGNORED}
 
 
 def test_picture_and_mask_of_two_sizes(tmp_path: Path) -> None:
