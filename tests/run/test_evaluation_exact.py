@@ -235,7 +235,11 @@ def test_kill_9_loses_nothing_that_was_judged(
 
     seen: list[int] = []
     add = CocoJudge.add
-    spy = lambda judge, found, infos: (seen.extend(info.image_id for info in infos), add(judge, found, infos))  # noqa: E731
+
+    def spy(judge: CocoJudge, found: Any, infos: Any, *rest: Any) -> None:
+        seen.extend(info.image_id for info in infos)
+        add(judge, found, infos, *rest)
+
     monkeypatch.setattr(CocoJudge, "add", spy)
     resumed = judged(data, "killed")
     assert sorted(seen) == [108, 109, 110]
