@@ -70,6 +70,15 @@ class DeepLabV3(ASPP):
         return [self._conv(channels, self.filters), *atrous, ImagePool(self._conv(channels, self.filters))]
 
 
+def window_means(x: Tensor, axis: int, side: int, stride: int) -> Tensor:
+    """(N, C, h, w) with one axis, 2 or 3, as the means of windows along it; a shorter axis is one window long."""
+    if x.shape[axis] <= side:
+        return x.mean(axis, keepdim=True)
+    if axis == 2:
+        return functional.avg_pool2d(x, (side, 1), (stride, 1))
+    return functional.avg_pool2d(x, (1, side), (1, stride))
+
+
 class LRASPP(Segmentation):
     """V3 Figure 10: a 1x1 branch times a gate from pooled windows, and the logits of a finer map added at stride 8."""
 
@@ -82,7 +91,7 @@ class LRASPP(Segmentation):
     ) -> None:
         super().__init__(backbone, num_classes, canvas, options)
         fine, (channels, stride) = self.backbone.specs[self.taps[0]], self.backbone.specs["context"]
-        self.windows = GATE_WINDOWS[stride]
+        self.windows, self.coarser = GATE_WINDOWS[stride], stride != fine.stride
         self.branch = self._conv(channels, self.filters)
         self.gate = nn.Conv2d(channels, self.filters, 1, bias=self.gate_bias)
         self.low_classifier = nn.Conv2d(fine.channels, num_classes, 1)
@@ -90,19 +99,19 @@ class LRASPP(Segmentation):
         for part in (self.branch, self.gate, self.low_classifier, self.high_classifier):
             self.initialise(part)
 
-    def pooled(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> means of windows; a side shorter than a window is one window long."""
-        side, strides = self.windows
-        return functional.avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])), strides)
-
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         low, x = taps[self.taps[0]], taps["context"]
-        gate = self.gate(self.pooled(x)).sigmoid()
-        if gate.shape[-2:] != (1, 1):  # one window is the same everywhere
-            gate = upsampled(gate, x.shape[-2:])
-        y = self.left_out(self.branch(x) * gate)
-        logits: Tensor = self.low_classifier(low) + self.high_classifier(upsampled(y, low.shape[-2:]))
+        y = self.left_out(self.branch(x) * self.gates(x))
+        if self.coarser:
+            y = upsampled(y, low.shape[-2:])
+        logits: Tensor = self.low_classifier(low) + self.high_classifier(y)
         return logits
+
+    def gates(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> factors (N, F, h, w), or (N, F, 1, 1) where one window is all of the map."""
+        side, (down, across) = self.windows
+        gates: Tensor = self.gate(window_means(window_means(x, 2, side, down), 3, side, across)).sigmoid()
+        return upsampled(gates, x.shape[-2:]) if x.shape[2] > side or x.shape[3] > side else gates
 
 
 class LRASPPTorchvision(LRASPP):
@@ -112,5 +121,6 @@ class LRASPPTorchvision(LRASPP):
     atrous = "torchvision"
     gate_bias = False
 
-    def pooled(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3), keepdim=True)
+    def gates(self, x: Tensor) -> Tensor:
+        gates: Tensor = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        return gates

@@ -19,7 +19,9 @@ def cross_entropy(logits: Tensor, ids: Tensor, weights: Tensor | None = None, sm
     if smoothing == 0:
         total = summed_entropy(logits, ids, weights)
     else:
-        total = pixel_losses(upsampled(logits.contiguous(), ids.shape[-2:]), ids, weights, smoothing).sum()
+        coarse = logits.shape[-2:] != ids.shape[-2:]
+        fine = upsampled(logits.contiguous(), ids.shape[-2:]) if coarse else logits
+        total = pixel_losses(fine, ids, weights, smoothing).sum()
     return total / _weight(ids, ids != IGNORED, weights)
 
 

@@ -21,8 +21,6 @@ BAND = {"cpu": 2**19}  # values at once; elsewhere as many as an image has: laun
 
 def upsampled(logits: Tensor, size: Sequence[int]) -> Tensor:
     """(N, C, h, w) at another height and width, by bilinear interpolation between the cells' centres."""
-    if logits.shape[-2:] == tuple(size):
-        return logits
     resized: Tensor = functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
     return resized
 

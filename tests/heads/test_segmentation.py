@@ -99,6 +99,17 @@ def test_forward_passes_export_and_agrees(backbone: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("head", WORDS)
+@pytest.mark.parametrize(("height", "width"), [(96, 128), (800, 900)])  # one window of the gate, and several
+def test_one_export_serves_images_of_many_sizes(head: str, height: int, width: int) -> None:
+    model = small("v3-small", head).eval()
+    free = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    exported = torch.export.export(model, (torch.rand(2, 3, height, width),), dynamic_shapes=(free,)).module()
+    images = torch.rand(3, 3, height + 31, width + 63)
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(images), model(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", WORDS)
 def test_a_frozen_backbone_still_lets_the_head_learn(head: str) -> None:
     model = small("v2", head).train()
     model.backbone.freeze(5, norm=True)
@@ -123,12 +134,12 @@ def test_a_frozen_backbone_still_lets_the_head_learn(head: str) -> None:
 )
 def test_the_windows_of_the_gate(output_stride: int, size: tuple[int, int], windows: tuple[int, int]) -> None:
     model = small("v3-small", "lraspp", output_stride=output_stride)
-    x = torch.rand(1, 2, *size)
-    pooled = model.pooled(x)
+    x = torch.rand(1, model.gate.in_channels, *size)
+    side, strides = {16: (49, (16, 20)), 32: (25, (4, 5)), 8: (97, (32, 40))}[output_stride]
+    pooled = nn.functional.avg_pool2d(x, (min(side, size[0]), min(side, size[1])), strides)
     assert pooled.shape[2:] == windows
-    side, (down, across) = {16: (49, (16, 20)), 32: (25, (4, 5)), 8: (97, (32, 40))}[output_stride]
-    last = x[:, :, (windows[0] - 1) * down :, (windows[1] - 1) * across :][:, :, :side, :side]
-    torch.testing.assert_close(pooled[:, :, -1, -1], last.mean((2, 3)))
+    expected = nn.functional.interpolate(model.gate(pooled).sigmoid(), size=size, mode="bilinear")
+    torch.testing.assert_close(model.gates(x).expand_as(expected), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_lraspp_by_hand() -> None:
