@@ -23,6 +23,7 @@ from densenets.contract import IGNORED, Mask
 MEANS = ("mIoU", "category_mIoU", "iIoU", "category_iIoU", "pixel_accuracy")
 NO_GROUP = -1
 _FEW = 2**20  # object numbers up to here are counted without sorting
+_LONG = 8  # px of an average piece that makes pieces worth it
 _MOST_PIXELS = 2**40  # of one image
 
 
@@ -94,13 +95,23 @@ def added(parts: Iterable[Counts], rules: Rules) -> Counts:
 # Counting one image
 
 
+class _Pieces(NamedTuple):
+    """Pixels of one image, those that follow each other and are equal in everything taken together.
+
+    prediction, truth, instances: (P,); instances is None where no objects are counted. pixels: (P,) float64, how many
+    each piece has; None: one each.
+    """
+
+    prediction: Tensor
+    truth: Tensor
+    instances: Tensor | None
+    pixels: Tensor | None
+
+
 def count(prediction: Tensor, truth: Mask, rules: Rules) -> Counts:
     """prediction: (H, W) uint8 columns of `rules.shape`, on the device of the truth, whatever that is."""
-    matrix = confusion(prediction, truth.ids, *rules.shape).cpu().numpy()
-    objects = nothing(rules).objects
-    if truth.instances is not None and any(rules.counted):
-        objects = _objects(prediction, truth.ids, truth.instances, rules)
-    return Counts(matrix, objects)
+    pieces = _pieces(prediction, truth.ids, truth.instances if any(rules.counted) else None)
+    return Counts(_confusion(pieces, *rules.shape).cpu().numpy(), _objects(pieces, rules))
 
 
 def confusion(prediction: Tensor, truth: Tensor, classes: int, columns: int | None = None) -> Tensor:
@@ -109,25 +120,62 @@ def confusion(prediction: Tensor, truth: Tensor, classes: int, columns: int | No
     prediction, truth: uint8 of equal shapes. Predictions from K on fall into the last column, truth from C on counts
     nowhere. Computed on the device.
     """
-    columns = columns or classes + 1
+    return _confusion(_pieces(prediction, truth, None), classes, columns or classes + 1)
+
+
+def _pieces(prediction: Tensor, truth: Tensor, instances: Tensor | None) -> _Pieces:
+    """On a CPU most masks fall into so few pieces that finding them is a fraction of the work of counting pixels."""
+    if prediction.shape != truth.shape:
+        raise ValueError(f"a prediction of {tuple(prediction.shape)} and a truth of {tuple(truth.shape)}")
+    maps = [part.flatten() for part in (prediction, truth, instances) if part is not None]
+    starts = _starts([part.numpy() for part in maps]) if truth.device.type == "cpu" else None
+    pixels = None
+    if starts is not None:
+        pixels = torch.from_numpy(np.diff(starts, append=truth.numel()).astype(np.float64))
+        maps = [torch.from_numpy(part.numpy()[starts]) for part in maps]
+    return _Pieces(maps[0], maps[1], maps[2] if len(maps) > 2 else None, pixels)
+
+
+def _starts(maps: list[np.ndarray]) -> np.ndarray | None:
+    """Where the pieces start; None where they are too many to be worth it."""
+    change = np.ones(len(maps[0]), dtype=bool)
+    np.not_equal(maps[0][1:], maps[0][:-1], out=change[1:])
+    for part in maps[1:]:
+        change[1:] |= part[1:] != part[:-1]
+    few = np.count_nonzero(change) <= len(change) // _LONG
+    return np.flatnonzero(change) if few else None
+
+
+def _confusion(pieces: _Pieces, classes: int, columns: int) -> Tensor:
     kind = torch.int16 if (classes + 1) * columns <= 2**15 else torch.int32
-    cell = truth.clamp(max=classes).to(kind).mul_(columns).add_(prediction.clamp(max=columns - 1))
-    return torch.bincount(cell.flatten(), minlength=(classes + 1) * columns).view(classes + 1, columns)[:classes]
+    column = pieces.prediction.clamp(max=columns - 1).to(kind)
+    cell = pieces.truth.clamp(max=classes).to(kind).mul_(columns).add_(column)
+    return _sums(cell, pieces.pixels, (classes + 1) * columns).view(classes + 1, columns)[:classes]
 
 
-def _objects(prediction: Tensor, truth: Tensor, instances: Tensor, rules: Rules) -> np.ndarray:
-    here = ((instances > 0) & (truth != IGNORED)).flatten().nonzero()[:, 0]  # three times as fast as masks are
-    number, true, told = (part.flatten()[here].long() for part in (instances, truth, prediction))
-    if not len(number):
+def _sums(places: Tensor, pixels: Tensor | None, length: int) -> Tensor:
+    """(length,) int64 px at each of the places 0..length-1; places: (P,); pixels: as of `_Pieces`."""
+    if pixels is None:
+        return torch.bincount(places, minlength=length)
+    return torch.bincount(places, pixels, minlength=length).long()  # exact: far below 2^53
+
+
+def _objects(pieces: _Pieces, rules: Rules) -> np.ndarray:
+    if pieces.instances is None:
         return nothing(rules).objects
+    here = ((pieces.instances > 0) & (pieces.truth != IGNORED)).nonzero()[:, 0]  # three times as fast as masks are
+    if not len(here):
+        return nothing(rules).objects
+    number, true, told = (part[here].long() for part in (pieces.instances, pieces.truth, pieces.prediction))
+    each = None if pieces.pixels is None else pieces.pixels[here]
     if int(number.max()) >= _FEW:
         number = number.unique(return_inverse=True)[1] + 1
-    group = torch.tensor(rules.group_of_column, device=truth.device)
+    group = torch.tensor(rules.group_of_column, device=true.device)
     right, near = told == true, group[true] == group[told.clamp(max=len(group) - 1)]
     many = int(number.max()) + 1
-    px, hits, near_hits = (torch.bincount(n, minlength=many) for n in (number, number * right, number * near))
-    label = torch.zeros(many, dtype=torch.int64, device=truth.device).scatter_(0, number, true)
-    rows = torch.stack([label, px, hits, near_hits], dim=1)[px > 0].cpu().numpy()  # 0 is no object
+    pixels, hits, near_hits = (_sums(n, each, many) for n in (number, number * right, number * near))
+    label = torch.zeros(many, dtype=torch.int64, device=true.device).scatter_(0, number, true)
+    rows = torch.stack([label, pixels, hits, near_hits], dim=1)[pixels > 0].cpu().numpy()  # 0 is no object
     return rows[np.array(rules.counted)[rows[:, 0]]]
 
 

@@ -51,7 +51,7 @@ class SegmentationJudge:
     of every image at its file's size, on the model's device.
     """
 
-    logged = MEANS
+    logged = ("mIoU", "pixel_accuracy", "category_mIoU", "iIoU", "category_iIoU")
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as offic
 from PIL import Image
 
 from densenets.contract import IGNORED, Mask
+from densenets.metrics import segmentation_iou
 from densenets.metrics.segmentation_iou import (
     MEANS,
     NO_GROUP,
@@ -178,11 +179,16 @@ def test_a_group_without_a_class_and_a_class_without_a_group() -> None:
     assert (found["category_mIoU"], found["mIoU"]) == (3 / 6, (3 / 6 + 2 / 5) / 2)
 
 
-def test_every_pixel_is_counted_once_in_its_cell() -> None:
+@pytest.mark.parametrize("side", [1, 7, 25])
+def test_every_pixel_is_counted_once_in_its_cell(side: int) -> None:
+    """Pixels one by one, and in blocks, which are counted by the piece."""
     rng = np.random.default_rng(3)
     for classes, columns in ((1, None), (3, None), (19, 21), (150, None), (255, None), (200, 256)):
-        truth = rng.choice([*range(min(classes, 255)), IGNORED], (50, 70)).astype(np.uint8)
-        prediction = rng.integers(0, 256, (50, 70)).astype(np.uint8)
+        known = [*range(min(classes, 255)), IGNORED]
+        truth, prediction = (
+            rng.choice(ids, (40, 20)).astype(np.uint8).repeat(side, 0).repeat(side, 1) for ids in (known, 256)
+        )
+        prediction[5:7, 3] = 0
         found = confusion(torch.from_numpy(prediction), torch.from_numpy(truth), classes, columns)
         across = columns or classes + 1
         reference = np.zeros((classes, across), dtype=np.int64)
@@ -190,6 +196,28 @@ def test_every_pixel_is_counted_once_in_its_cell() -> None:
         np.add.at(reference, (truth[inside], np.minimum(prediction[inside], across - 1)), 1)
         assert found.dtype == torch.int64
         assert np.array_equal(found.numpy(), reference)
+
+
+def test_pieces_of_objects_count_as_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    columns = torch.from_numpy(columns_of(SPLIT, CITY).astype(np.uint8))
+    found = {}
+    for least in (0.5, 8, 10**9):  # all, where they are long, none
+        monkeypatch.setattr(segmentation_iou, "_LONG", least)
+        rng = np.random.default_rng(9)
+        for k in range(30):
+            pair = masks.Pair(*(part.repeat(9, 1) for part in masks.pair(rng)))
+            prediction = columns[torch.from_numpy(pair.prediction).long()]
+            found[least, k] = count(prediction, masks.mask(pair), CITY)
+    assert sum(len(found[8, k].objects) for k in range(30)) > 50
+    for k in range(30):
+        for least in (0.5, 10**9):
+            assert all(np.array_equal(a, b) for a, b in zip(found[8, k], found[least, k], strict=True))
+
+
+def test_masks_of_two_sizes_are_an_error() -> None:
+    with pytest.raises(ValueError, match="a truth of"):
+        confusion(torch.zeros(2, 6, dtype=torch.uint8), torch.zeros(3, 4, dtype=torch.uint8), 2)
 
 
 @pytest.mark.parametrize("far", [0, 2**21, 2**31 - 100])
