@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def outlive_signals(_: int = 0) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))  # SIGALRM's own action ends the process
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    parent, told = os.getppid(), sys.excepthook
+    sys.excepthook = lambda *fault: told(*fault) if os.getppid() == parent else None  # of a killed one nobody asks
 
 
 class Watched(Dataset[Sample[Any]]):

@@ -12,7 +12,6 @@ from densenets.errors import Problems, printable
 from densenets.metrics.parts import PartWriter, read_lines
 from densenets.metrics.processes import Fault, on_the_first, own_part, refuse_doubles, refuse_faults, told_to_all
 from densenets.metrics.segmentation_iou import (
-    MEANS,
     Counts,
     Rules,
     Total,

@@ -119,10 +119,12 @@ class Detection:
         metrics: dict[str, Any],
         judge: CocoJudge,
         net: nn.Module,
-        split: DetectionSplit,
+        data: DataModule,
         out: Path | None,
         source: dict[str, Any],
     ) -> Outcome:
+        split = data.validation.split
+        assert isinstance(split, DetectionSplit)
         return _report(metrics, judge.predictions(), split, out, source)
 
 

@@ -60,7 +60,7 @@ def judge_checkpoint(settings: Any, checkpoint: str, kind: Kind) -> Outcome:
         "seconds": round(time.monotonic() - started, 2),
         "produced_by": provenance(trainer.strategy.root_device),
     }
-    return kind.report(metrics, judge, net, split, out, source)
+    return kind.report(metrics, judge, net, data, out, source)
 
 
 def build_trainer(settings: Evaluation) -> L.Trainer:
@@ -130,7 +130,7 @@ def _judged_before(out: Path, evaluation: dict[str, Any], kind: Kind, split: Any
 
 class Earlier(NamedTuple):
     """What an evaluation says of itself. classes: of its model; where a data set's own files give no category ids
-    (VOC), they follow from them. data: flags -> words. empty: images without detections."""
+    (VOC), they follow from them. data: flags -> words, or a list of ids. empty: images without detections."""
 
     classes: list[str] | None
     data: dict[str, Any] | None
@@ -143,7 +143,7 @@ def said_earlier(content: dict[str, Any]) -> Earlier:
     classes = model.get("classes") if isinstance(model, dict) else None
     return Earlier(
         classes if isinstance(classes, list) and {*map(type, classes)} == {str} else None,
-        data if isinstance(data, dict) and {*map(type, data.values())} <= {str, type(None)} else None,
+        data if isinstance(data, dict) and {*map(type, data.values())} <= {str, list, type(None)} else None,
         empty if isinstance(empty, list) and {*map(type, empty)} == {int} else [],
     )
 

@@ -69,9 +69,9 @@ class Kind(Protocol):
         metrics: dict[str, Any],
         judge: Any,
         net: nn.Module,
-        split: Any,
+        data: DataModule,
         out: Path | None,
         source: dict[str, Any],
     ) -> Outcome:
-        """The files of a result in `out`, and its table for the user. net: what was judged."""
+        """The files of a result in `out`, and its table for the user. net: what was judged on `data`."""
         ...

@@ -52,13 +52,18 @@ def _pair(split: DetectionSplit, row: int, found: Columns) -> tuple[np.ndarray, 
 HEADS = ("image", "truth", "prediction", "wrong: red, no class: grey")
 
 
+def sheet_rows(split: SegmentationSplit) -> list[int]:
+    """The indices that a sheet shows, at equal distances over the split."""
+    return np.linspace(0, len(split), min(IMAGES, len(split)), endpoint=False).astype(int).tolist()
+
+
 def write_mask_sheet(split: SegmentationSplit, predict: Callable[[int], np.ndarray], path: Path) -> None:
     """Images of equal distance over the split, and the names of all classes that they or their predictions have.
 
     predict: the (H, W) classes of the image at an index of the split, in file px. An image whose files cannot be read
     costs no results: its place stays empty.
     """
-    rows = np.linspace(0, len(split.files) - 1, min(IMAGES, len(split.files))).round().astype(int).tolist()
+    rows = sheet_rows(split)
     seen: list[np.ndarray] = []
     panels = [_panels(split, row, predict, seen) for row in rows]
     shown = draw.present(seen, len(split.classes)) if seen else []

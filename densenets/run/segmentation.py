@@ -1,14 +1,17 @@
 """Segmentation: what is trained and judged on what, mean IoU, folders of predicted masks."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from densenets import draw
 from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import EvalSegmentation, TrainSegmentation
 from densenets.contract import ImageInfo
@@ -20,14 +23,16 @@ from densenets.errors import InputError, printable
 from densenets.heads.segmentation import Segmentation as Head
 from densenets.metrics.parts import part_files, remove_parts
 from densenets.metrics.prediction_masks import judge_folder, write_prediction
-from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, read_counted, told
+from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted, told
 from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.metrics.segmentation_table import format_table
 from densenets.run.data import rules_of, streets_folder, tell_reading
 from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, new_folder, provenance, rank
+from densenets.run.pictures import sheet_rows, write_mask_sheet
 from densenets.run.test_time import TestTime
 from densenets.run.training import train
+from densenets.training.task import to_unit
 
 CPU = torch.device("cpu")
 log = logging.getLogger(__name__)
@@ -113,7 +118,7 @@ class Segmentation:
         window, size = _size(settings.window), _size(settings.size)
         changed = {
             "size": size and list(size),
-            "output_stride": model.stride,
+            "output_stride": model.options.output_stride or model.output_stride,
             "scales": list(settings.scales),
             "flip": settings.flip,
             "window": window and list(window),
@@ -151,11 +156,13 @@ class Segmentation:
         metrics: dict[str, Any],
         judge: SegmentationJudge,
         net: nn.Module,
-        split: SegmentationSplit,
+        data: DataModule,
         out: Path | None,
         source: dict[str, Any],
     ) -> Outcome:
-        return _report(metrics, split, out, source)
+        samples = data.validation
+        assert isinstance(samples, SegmentationDataset)
+        return _report(metrics, samples.split, partial(_predicted, net, samples), out, source)
 
 
 def _at_stride(model: nn.Module, description: ModelDescription, stride: int) -> nn.Module:
@@ -174,13 +181,36 @@ def _numbers(value: object) -> list[int]:
     return [number for number in value if type(number) is int] if isinstance(value, list) else []
 
 
-def _report(metrics: dict[str, Any], split: SegmentationSplit, out: Path | None, source: dict[str, Any]) -> Outcome:
-    """results.json and the pictures in `out`; the table for the user."""
+def _predicted(net: nn.Module, samples: SegmentationDataset, index: int) -> np.ndarray:
+    """(H, W) uint8 classes of a picture of the split, in file px."""
+    image, _, info, _ = samples[0, index]
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        logits = net.eval()(to_unit(image[None].to(device)))
+    return classes_of(logits[0], info).cpu().numpy()
+
+
+def _report(
+    metrics: dict[str, Any],
+    split: SegmentationSplit,
+    predicted: Callable[[int], np.ndarray] | None,
+    out: Path | None,
+    source: dict[str, Any],
+) -> Outcome:
+    """results.json and the pictures in `out`; the table for the user.
+
+    predicted: the (H, W) classes of the image at an index; None where nobody knows them any more.
+    """
     content = {**metrics, **source}
     text = format_table(content)
     if out is None:
         return Outcome(content, text, [])
-    files = [write_results(out, content)]
+    files = [out / RESULTS, out / "confusion.png"]
+    draw.confusion_picture(metrics["confusion"], split.classes, files[1])
+    if predicted is not None:
+        files.append(out / "validation.png")
+        write_mask_sheet(split, predicted, files[2])
+    write_results(out, content)
     if "checkpoint" in source:  # all that the parts hold is in the files now
         remove_parts(out)
     return Outcome(content, text, files)
@@ -192,17 +222,32 @@ def _report(metrics: dict[str, Any], split: SegmentationSplit, out: Path | None,
 def _judge_masks(settings: EvalSegmentation) -> Outcome:
     assert settings.predictions is not None
     place = Path(settings.predictions)
+    files = part_files(place)
     earlier = said_earlier(read_results(place / RESULTS))
     split, source = Segmentation().open_judged(settings, earlier.data, None)
-    if files := part_files(place):
-        rules = scoring(split)
-        _, counted = read_counted(files, rules)
-        missing = len(split) - len({*counted.images} & {*split.image_ids.tolist()})
-        log.info("%d part files of an evaluation that did not end: %d images", len(files), len(counted.images))
-        if missing:
-            raise InputError(f"{printable(place)}: {missing} images of the split are not judged yet [V06]")
-        metrics = told(counted, rules)
-    else:
-        metrics = dict(judge_folder(place, split))
-    told_source = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
-    return _report(metrics, split, Path(settings.out) if settings.out else None, told_source)
+    kept: dict[int, np.ndarray] = {}
+    shown = {*sheet_rows(split)}
+
+    def keep(index: int, classes: Tensor) -> None:
+        if index in shown:
+            kept[index] = classes.numpy()
+
+    metrics = _judged_parts(place, files, split) if files else dict(judge_folder(place, split, keep))
+    about = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
+    out = Path(settings.out) if settings.out else None
+    return _report(metrics, split, kept.__getitem__ if kept else None, out, about)
+
+
+def _judged_parts(place: Path, files: Sequence[Path], split: SegmentationSplit) -> dict[str, Any]:
+    """What an evaluation that did not end had counted, where that is all of the split."""
+    rules = scoring(split)
+    _, counted = read_counted(files, rules)
+    log.info("%d part files of an evaluation that did not end: %d images", len(files), len(counted.images))
+    known = split.image_ids.tolist()
+    if strange := {*counted.images} - {*known}:
+        raise InputError(f"{printable(place)}: image {min(strange)} is not in the ground truth [V04]")
+    if missing := len(known) - len(counted.images):
+        raise InputError(
+            f"{printable(place)}: {missing} images of the split are not judged yet; the same eval-seg goes on [V06]"
+        )
+    return told(counted, rules)

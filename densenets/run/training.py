@@ -15,7 +15,8 @@ from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import Training
 from densenets.data.loading import check_room
 from densenets.data.module import DataModule
-from densenets.errors import printable
+from densenets.errors import InputError, printable
+from densenets.heads import heads_of
 from densenets.run.data import tell_reading
 from densenets.run.evaluation import judge_with
 from densenets.run.folder import (
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 def train(settings: Any, kind: Kind) -> Outcome:
     """Train, judge the best checkpoint, and leave everything in the run folder. settings: of the kind's `Training`."""
     canvas_of(settings.size)
+    if settings.head not in (words := heads_of(kind.task)):
+        raise InputError(f"--head: {printable(settings.head)}: expected one of {', '.join(words)}")
     refuse_bad_trainer(settings)
     checkpoint = checkpoint_to_resume(settings)
     L.seed_everything(settings.seed, verbose=False)
@@ -104,7 +107,7 @@ def _train(
             "seconds": round(records.seconds, 2),
             "produced_by": provenance(trainer.strategy.root_device),
         }
-        return _finish(kind, trainer, task, data, val, folder, source)
+        return _finish(kind, trainer, task, data, folder, source)
 
 
 def _build(settings: Training, description: ModelDescription, from_checkpoint: bool) -> nn.Module:
@@ -139,7 +142,7 @@ def _names(classes: tuple[str, ...]) -> str:
 
 
 def _finish(
-    kind: Kind, trainer: L.Trainer, task: Task, data: DataModule, val: Any, folder: Path, source: dict[str, Any]
+    kind: Kind, trainer: L.Trainer, task: Task, data: DataModule, folder: Path, source: dict[str, Any]
 ) -> Outcome:
     """Judge the best checkpoint and write what the run folder still lacks."""
     best = find_checkpoint(str(folder))
@@ -147,7 +150,7 @@ def _finish(
     metrics = judge_with(trainer, task, data)
     if not trainer.is_global_zero:
         return Outcome(metrics, "", [])
-    outcome = kind.report(metrics, task.judge, task.model, val, folder, {"checkpoint": str(best), **source})
+    outcome = kind.report(metrics, task.judge, task.model, data, folder, {"checkpoint": str(best), **source})
     curves = [folder / "loss.png", folder / f"{task.judge.logged[0].lower()}.png"]
     draw.curves(read_rows(folder / "metrics.csv"), curves[0], curves[1], task.judge.logged[:2])
     files = [*outcome.files, *curves, folder / "metrics.csv", folder / "config.yaml", best]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from broken_off import train_with_a_stop
 from PIL import Image
 
 from densenets.build import build_model
-from densenets.config import EvalDetection, Predict, SSDOptions, TrainDetection
+from densenets.config import EvalDetection, Predict, SSDOptions
 from densenets.errors import DivergedError, InputError
 from densenets.metrics.coco_map import NUMBERS
 from densenets.run import evaluate_detection, predict, train_detection
@@ -92,27 +93,6 @@ def test_a_resumed_run_equals_the_unbroken_one(shapes, quick, tmp_path, changes:
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows[0]] == [
         {k: v for k, v in row.items() if k != "seconds"} for row in rows[1]
     ]
-
-
-def train_with_a_stop(settings: TrainDetection, after: int) -> None:
-    """Ends the training behind the checkpoint of epoch `after`, as a kill would."""
-    from densenets.training.task import Task
-
-    class Stopping(Task):
-        def on_train_epoch_start(self) -> None:
-            super().on_train_epoch_start()
-            if self.current_epoch == after:
-                raise KeyboardInterrupt
-
-    import densenets.run.training as module
-
-    original, module.Task = module.Task, Stopping  # type: ignore[misc]
-    try:
-        train_detection(settings)
-    except SystemExit:  # how Lightning ends on an interrupt
-        raise KeyboardInterrupt from None
-    finally:
-        module.Task = original  # type: ignore[misc]
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_last_good_checkpoint(shapes, quick) -> None:

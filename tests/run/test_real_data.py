@@ -34,6 +34,7 @@ def test_coco_mini_trains_an_epoch_and_judges_without_a_warning(real_data: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a training of 6 minutes where nothing else runs
 def test_eight_images_of_coco_are_learnt_by_heart(real_data: Path, tmp_path: Path) -> None:
     root = real_data / "coco_mini"
     document = json.loads((root / "annotations/instances_train2017.json").read_text())

@@ -1,0 +1,207 @@
+"""Segmentation through the functions behind the commands: train, go on, judge in every way, predict."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from broken_off import train_with_a_stop
+from PIL import Image
+
+from densenets.cli import main
+from densenets.config import EvalSegmentation, Predict, TrainSegmentation
+from densenets.data.synthetic import write_cityscapes_streets
+from densenets.errors import InputError
+from densenets.metrics.parts import part_file
+from densenets.run import evaluate_segmentation, predict, train_segmentation
+from densenets.training.durable import read_checkpoint
+
+ROOT = Path(__file__).parent.parent.parent
+MEANS = ("mIoU", "category_mIoU", "iIoU", "category_iIoU", "pixel_accuracy")
+Quick = Callable[..., TrainSegmentation]
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Cityscapes tree of small scenes."""
+    root = tmp_path_factory.mktemp("streets") / "tree"
+    return write_cityscapes_streets(root, images={"train": 8, "val": 5}, size=(96, 144), workers=1, progress=False)
+
+
+@pytest.fixture
+def quick(streets: Path, tmp_path: Path) -> Quick:
+    """Settings of a run of seconds."""
+
+    def settings(**changes: Any) -> TrainSegmentation:
+        small = {"backbone": "v3-small", "width": 0.35, "size": 64, "batch_size": 4, "epochs": 2, "workers": 0}
+        rest = {"data": str(streets), "out": str(tmp_path / "run"), "warmup": 2, "accelerator": "cpu"}
+        return TrainSegmentation(**{**small, **rest, **changes})
+
+    return settings
+
+
+@pytest.fixture(scope="module")
+def run(streets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    small = {"backbone": "v3-small", "width": 0.35, "size": 64, "batch_size": 4, "epochs": 2, "workers": 0, "lr": 0.01}
+    train_segmentation(
+        TrainSegmentation(**small, data=str(streets), out=str(out), warmup=2, accelerator="cpu")  # type: ignore[arg-type]
+    )
+    return out
+
+
+def judge(run: Path, **changes: Any) -> dict[str, Any]:
+    return evaluate_segmentation(EvalSegmentation(checkpoint=str(run), workers=0, accelerator="cpu", **changes)).results
+
+
+def numbers(results: dict[str, Any]) -> dict[str, Any]:
+    return {name: results[name] for name in (*MEANS, "per_class", "per_category", "confusion")}
+
+
+def test_a_run_folder_holds_everything(run: Path) -> None:
+    names = {file.name for file in run.rglob("*") if file.is_file()}
+    assert {"results.json", "validation.png", "confusion.png", "loss.png", "miou.png", "metrics.csv"} <= names
+    assert {"config.yaml", "best.ckpt", "last.ckpt"} <= names
+    assert not [name for name in names if "part" in name]
+    results = json.loads((run / "results.json").read_text())
+    assert len(results["per_class"]) == 19
+    assert len(results["per_category"]) == 7
+    assert 0 < results["mIoU"] < 1
+    assert "mIoU" in (run / "metrics.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("head", ["raspp", "lraspp", "lraspp-torchvision", "deeplabv3"])
+def test_each_head_trains(quick: Quick, head: str) -> None:
+    outcome = train_segmentation(quick(head=head, epochs=1))
+    assert 0 <= outcome.results["mIoU"] <= 1
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "poly"}, {"ema": 0.9, "accumulate": 2, "workers": 2}])
+def test_a_resumed_run_equals_the_unbroken_one(quick: Quick, tmp_path: Path, changes: dict[str, Any]) -> None:
+    whole = train_segmentation(quick(out=str(tmp_path / "whole"), epochs=3, **changes)).results
+    with pytest.raises(KeyboardInterrupt):
+        train_with_a_stop(quick(out=str(tmp_path / "parts"), epochs=3, **changes), 2, train_segmentation)
+    parts = train_segmentation(quick(out=None, resume=str(tmp_path / "parts"), epochs=3, **changes)).results
+    assert numbers(parts) == numbers(whole)
+    one, other = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "parts"))
+    for kind in ("state_dict", "averaged"):
+        assert one.get(kind, {}).keys() == other.get(kind, {}).keys()
+        assert all(torch.equal(value, other[kind][name]) for name, value in one.get(kind, {}).items())
+
+
+def test_a_checkpoint_is_judged_as_its_training_judged_it(run: Path, tmp_path: Path) -> None:
+    results = judge(run, out=str(tmp_path / "out"))
+    assert numbers(results) == numbers(json.loads((run / "results.json").read_text()))
+    assert results["data"]["split"] == "val"
+    assert (results["scales"], results["flip"], results["window"], results["output_stride"]) == ([1.0], False, None, 16)
+    assert {"validation.png", "confusion.png", "results.json"} == {file.name for file in (tmp_path / "out").iterdir()}
+
+
+def test_a_submission_is_judged_as_its_checkpoint(run: Path, streets: Path, tmp_path: Path) -> None:
+    results = judge(run, submission=str(tmp_path / "sent"))
+    files = sorted((tmp_path / "sent").iterdir())
+    assert len(files) == 5
+    assert all(file.name.endswith("_labelIds.png") for file in files)
+    with Image.open(files[0]) as picture:
+        assert (picture.size, picture.mode) == ((144, 96), "L")
+    again = evaluate_segmentation(EvalSegmentation(predictions=str(tmp_path / "sent"), data=str(streets))).results
+    assert {name: again[name] for name in MEANS} == {name: results[name] for name in MEANS}
+
+
+def test_processes_change_no_bit(run: Path, tmp_path: Path) -> None:
+    one = judge(run)
+    words = ["--checkpoint", str(run), "--devices", "2", "--accelerator", "cpu", "--workers", "0"]
+    done = subprocess.run(
+        [sys.executable, "tools/eval_seg.py", *words, "--out", str(tmp_path / "two")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    two = json.loads((tmp_path / "two/results.json").read_text())
+    assert two["processes"] == 2
+    assert numbers(two) == numbers(one)
+
+
+def test_an_evaluation_that_broke_off_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = judge(run)
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("densenets.run.segmentation.write_results", ended)
+        with pytest.raises(InputError, match="ended"):
+            judge(run, out=str(out))
+    lines = part_file(out, 0).read_bytes().splitlines(keepends=True)
+    part_file(out, 0).write_bytes(b"".join(lines[:3]))
+    with pytest.raises(InputError, match="3 images of the split are not judged yet"):
+        evaluate_segmentation(EvalSegmentation(predictions=str(out), data=judge(run)["data"]["data"]))
+    assert numbers(judge(run, out=str(out))) == numbers(whole)
+    assert not part_file(out, 0).exists()
+
+
+def ended(*_: object) -> None:
+    raise InputError("ended")
+
+
+def test_a_window_over_all_of_it_is_the_whole_picture(run: Path) -> None:
+    whole, window = judge(run), judge(run, window=[96, 144])
+    assert window["window"] == [96, 144]
+    assert window["confusion"] == whole["confusion"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window": [64, 64]},
+        {"scales": [0.5, 1.0, 1.5], "flip": True},
+        {"output_stride": 8},
+        {"size": [64, 96]},
+        {"batch_size": 4},
+    ],
+    ids=str,
+)
+def test_every_way_to_look_stands_in_the_result(run: Path, changes: dict[str, Any]) -> None:
+    results = judge(run, **changes)
+    assert {name: results[name] for name in changes} == changes
+    assert sum(map(sum, results["confusion"])) == results["counts"]["pixels"]
+
+
+def test_prediction_at_the_size_of_the_file(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((50, 70, 3), 90, dtype=np.uint8)).save(tmp_path / "one.png")
+    outcome = predict(Predict(checkpoint=str(run), images=[str(tmp_path / "one.png")], out=str(tmp_path / "out")))
+    with Image.open(tmp_path / "out/one_ids.png") as mask:
+        assert mask.size == (70, 50)
+        assert {*np.unique(np.array(mask)).tolist()} <= {*outcome_ids(run)}
+    assert sum(outcome.results["images"][0]["pixels"].values()) == 50 * 70
+    assert (tmp_path / "out/one.png").is_file()
+
+
+def outcome_ids(run: Path) -> list[int]:
+    ids: list[int] = read_checkpoint(run / "checkpoints/best.ckpt")["densenets"]["category_ids"]
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["eval-det", "--checkpoint", "RUN"], "lraspp is a head of segmentation, not of detection"),
+        (["train-seg", "--head", "ssd"], "--head: ssd: expected one of raspp, lraspp"),
+        (["train-det", "--head", "lraspp"], "--head: lraspp: expected one of ssd, ssdlite"),
+        (["eval-seg", "--predictions", "x", "--flip"], "--flip: goes with --checkpoint"),
+        (["eval-seg"], "give either --checkpoint or --predictions"),
+        (["train-seg", "--scale-range", "2", "1"], "--scale-range"),
+    ],
+    ids=str,
+)
+def test_what_does_not_belong_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main([word.replace("RUN", str(run)) for word in words]) == 2
+    assert said in capsys.readouterr().err
