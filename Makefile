@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo demo-seg test test-slow lint bench clean
 
 # `--without-pip` and `pip --python`: Debian's python3 has no ensurepip unless python3-venv is installed.
 .venv/installed: pyproject.toml constraints.txt
@@ -13,6 +13,9 @@ BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/python tools/train_det.py --backbone v2 --head ssdlite
+
+demo-seg: .venv/installed
+	$(BIN)/python tools/train_seg.py --backbone v3-small --head lraspp
 
 lint: .venv/installed
 	$(BIN)/ruff check .

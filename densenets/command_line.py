@@ -89,8 +89,9 @@ def find_config(name: str, task: str = "*") -> Path:
     """A YAML file by its path, or by the name of one that comes with the package, among those of a task."""
     if os.path.lexists(name):
         return Path(name)
-    known = {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob(f"{task}/*.yaml"))}
-    wanted = name.removesuffix(".yaml").rpartition("/")[2]
+    named, _, wanted = name.removesuffix(".yaml").rpartition("/")
+    folders = [folder / (named or task) for folder in CONFIG_FOLDERS]
+    known = {path.stem: path for folder in folders for path in sorted(folder.parent.glob(f"{folder.name}/*.yaml"))}
     if wanted in known:
         return known[wanted]
     raise InputError(f"--config: {printable(name)}: no such file, nor a name among {', '.join(sorted(known))}")

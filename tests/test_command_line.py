@@ -14,7 +14,7 @@ import yaml
 from densenets import cli
 from densenets.backbones import BACKBONES
 from densenets.command_line import find_config, parse
-from densenets.config import Predict, TrainDetection
+from densenets.config import Predict, TrainDetection, TrainSegmentation
 from densenets.errors import InputError, Stopped
 from densenets.heads import heads_of
 
@@ -163,25 +163,29 @@ def test_help_names_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
     assert "_size" not in text
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_config_parses_and_opens_with_its_command(file: Path) -> None:
-    settings = asdict(parse(TrainDetection, ["--config", str(file)], "test"))
+    kind, tool = {"detection": (TrainDetection, "det"), "segmentation": (TrainSegmentation, "seg")}[file.parent.name]
+    settings = asdict(parse(kind, ["--config", str(file)], "test"))
     written = yaml.safe_load(file.read_text())
-    assert all(settings[key] == value for key, value in written.items() if key != "ssd")
-    assert all(settings["ssd"][key] == value for key, value in written.get("ssd", {}).items())
+    assert all(settings[key] == value for key, value in written.items() if not isinstance(value, dict))
+    for group in ("ssd", "seg"):
+        assert all(settings[group][key] == value for key, value in written.get(group, {}).items())
     assert "backbone" not in written  # it stays a flag
     head = file.read_text().split("\n\n")[0]
-    assert "tools/train_det.py --backbone" in head
+    assert f"tools/train_{tool}.py --backbone" in head
     assert "Time:" in head
     assert "Score:" in head
 
 
 def test_a_config_is_found_by_its_name() -> None:
-    assert find_config("streets") == find_config("detection/streets.yaml") == find_config("streets.yaml")
+    detection, segmentation = (find_config("streets", task) for task in ("detection", "segmentation"))
+    assert detection == find_config("detection/streets.yaml") == find_config("streets.yaml", "detection")
+    assert segmentation == find_config("segmentation/streets") != detection
 
 
 def test_the_default_scenes_bring_their_recipe_unless_data_is_named() -> None:
-    recipe = yaml.safe_load(find_config("streets").read_text())
+    recipe = yaml.safe_load(find_config("streets", "detection").read_text())
     assert parse(TrainDetection, [], "t", "streets").size == recipe["size"]
     assert parse(TrainDetection, ["--data", "x"], "t", "streets") == TrainDetection(data="x")
 

@@ -123,6 +123,7 @@ class Segmentation:
             "flip": settings.flip,
             "window": window and list(window),
             "overlap": settings.overlap if window else None,
+            "submission": settings.submission,  # what goes on with another would lack the images judged before
         }
         if window is None and not settings.flip and settings.scales == [1.0]:
             return model, changed
