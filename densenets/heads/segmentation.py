@@ -104,13 +104,13 @@ class Segmentation(nn.Module):
         if self.training:
             self.check_batch(len(images), images.shape[-2:])
         ids = stacked(targets, images, self.num_classes)
+        if self.auxiliary is None:
+            return self._judge(precise(self.raw(images)), ids)
         taps = self.backbone(images)
         found = self._judge(precise(self.decode(taps)), ids)
-        if self.auxiliary is not None:
-            logits = precise(self.auxiliary(taps[AUXILIARY_TAP]))
-            entropy = loss.cross_entropy(logits, ids, self.class_weights, self.options.label_smoothing)
-            found["auxiliary"] = self.options.auxiliary * entropy
-        return found
+        logits = precise(self.auxiliary(taps[AUXILIARY_TAP]))
+        entropy = loss.cross_entropy(logits, ids, self.class_weights, self.options.label_smoothing)
+        return {**found, "auxiliary": self.options.auxiliary * entropy}
 
     def _judge(self, logits: Tensor, ids: Tensor) -> dict[str, Tensor]:
         options = self.options

@@ -1,8 +1,8 @@
 """Logits of a coarse map at the size of the image, and their cross-entropy there.
 
 The cross-entropy never has the fine logits in memory: interpolation, softmax and the gradients of both go over some
-rows of one image at a time, which a CPU's cache holds. For 19 classes at 512x1024 that takes a fifth of the time of the
-same steps over whole maps (one thread), and the largest tensors of a training step are gone. Interpolation is a product
+rows of one image at a time, which mostly stay in a CPU's cache. For 19 classes at 512x1024 that takes a quarter of the
+time of the same steps over whole maps, and the largest tensors of a training step are gone. Interpolation is a product
 of matrices there, so that its gradient is deterministic on CUDA too, which torch's own is not.
 """
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from densenets.contract import IGNORED
 
-BAND = {"cpu": 2**19}  # values at once; elsewhere as many as an image has: launches cost more than memory there
+BAND = {"cpu": 2**21}  # values at once; elsewhere as many as an image has: launches cost more than memory there
 
 
 def upsampled(logits: Tensor, size: Sequence[int]) -> Tensor:
