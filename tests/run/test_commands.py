@@ -168,6 +168,8 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path, real_data) -> None:
         "BCCD": f"{real}/bccd",
         "photos/": f"{real}/coco_mini/val2017",
     }
+    tree = write_cityscapes_streets(tmp_path / "tree", images={"train": 4, "val": 2}, workers=1, progress=False)
+    places["CITYSCAPES"] = str(tree)
     places["mobilenet_v2.pth"] = f"{real}/weights/mobilenet_v2_1.0_imagenet_torchvision.pth"
     for command in readme_commands():
         words = [places.get(word, word) for word in shlex.split(command)]
@@ -209,7 +211,7 @@ def test_the_configurations_are_found_without_the_checkout(tmp_path) -> None:
 
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"configs": "densenets/configs"}
-    assert find_config("streets").parent.name == "detection"
+    assert find_config("streets", "detection").parent.name == "detection"
 
 
 @pytest.mark.slow
