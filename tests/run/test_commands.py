@@ -13,6 +13,7 @@ import torch
 
 from densenets.cli import COMMANDS, main
 from densenets.command_line import find_config, parse
+from densenets.data.synthetic import write_cityscapes_streets
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--backbone", "v3-small", "--width", "0.5", "--size", "96", "--batch-size", "4", "--epochs", "1"]
