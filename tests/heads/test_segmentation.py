@@ -15,6 +15,9 @@ from densenets.heads import HEADS, heads_of, task_of
 
 WORDS = heads_of("segmentation")
 PAIRS = list(itertools.product(BACKBONES, WORDS))
+SOME = [
+    pair if "v3-small" in pair or "lraspp" in pair else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS
+]
 FINE = ("lraspp", "lraspp-torchvision")  # these end at stride 8
 
 
@@ -88,7 +91,7 @@ def test_no_prediction_depends_on_its_neighbours(backbone: str, head: str) -> No
     assert torch.equal(together[0], apart[0])
 
 
-@pytest.mark.parametrize(("backbone", "head"), PAIRS)
+@pytest.mark.parametrize(("backbone", "head"), SOME)
 def test_forward_passes_export_and_agrees(backbone: str, head: str) -> None:
     model, images = small(backbone, head).eval(), torch.rand(1, 3, 65, 96)
     exported = torch.export.export(model, (images,)).module()
@@ -99,7 +102,9 @@ def test_forward_passes_export_and_agrees(backbone: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("head", WORDS)
-@pytest.mark.parametrize(("height", "width"), [(96, 128), (800, 900)])  # one window of the gate, and several
+@pytest.mark.parametrize(  # one window of the gate, and several
+    ("height", "width"), [(96, 128), pytest.param(800, 900, marks=pytest.mark.slow)]
+)
 def test_one_export_serves_images_of_many_sizes(head: str, height: int, width: int) -> None:
     model = small("v3-small", head).eval()
     free = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}

@@ -31,7 +31,9 @@ def accuracy(model: nn.Module, images: Tensor, ids: Tensor) -> float:
 
 
 @pytest.mark.parametrize("head", heads_of("segmentation"))
-@pytest.mark.parametrize(("backbone", "stride"), [("v2", 16), ("v3-small", 8)])
+@pytest.mark.parametrize(
+    ("backbone", "stride"), [("v3-small", 8), pytest.param("v2", 16, marks=pytest.mark.slow)], ids=["v3", "v2"]
+)
 def test_four_images_by_heart(head: str, backbone: str, stride: int) -> None:
     torch.manual_seed(0)
     options = SegmentationOptions(filters=32, output_stride=stride, bn_momentum=0.3)
@@ -49,7 +51,10 @@ def test_four_images_by_heart(head: str, backbone: str, stride: int) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"loss": "ohem"}, {"dice": 1.0}, {"lovasz": 1.0}, {"label_smoothing": 0.1}, {"auxiliary": 0.4}],
+    [
+        {"loss": "ohem", "lovasz": 1.0},
+        {"dice": 1.0, "label_smoothing": 0.1, "auxiliary": 0.4},
+    ],
     ids=str,
 )
 def test_by_heart_with_every_loss(options: dict) -> None:
