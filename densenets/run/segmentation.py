@@ -1,6 +1,7 @@
 """Segmentation: what is trained and judged on what, mean IoU, folders of predicted masks."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,10 +20,10 @@ from densenets.data import open_segmentation
 from densenets.data.mask_transforms import MaskAugmentation
 from densenets.data.module import DataModule
 from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
-from densenets.errors import InputError, printable
+from densenets.errors import InputError, Problems, printable
 from densenets.heads.segmentation import Segmentation as Head
-from densenets.metrics.parts import part_files, remove_parts
-from densenets.metrics.prediction_masks import judge_folder, write_prediction
+from densenets.metrics.parts import part_files, read_lines, remove_parts
+from densenets.metrics.prediction_masks import judge_folder, prediction_name, write_prediction
 from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted, told
 from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.metrics.segmentation_table import format_table
@@ -30,8 +31,8 @@ from densenets.run.data import rules_of, streets_folder, tell_reading
 from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, new_folder, provenance, rank
 from densenets.run.pictures import sheet_rows, write_mask_sheet
-from densenets.run.test_time import TestTime
 from densenets.run.training import train
+from densenets.run.views import ManyViews
 from densenets.training.task import to_unit
 
 CPU = torch.device("cpu")
@@ -50,6 +51,8 @@ def evaluate_segmentation(settings: EvalSegmentation) -> Outcome:
     for name in ("size", "window", "flip", "output_stride", "submission"):
         if settings.checkpoint is None and getattr(settings, name):
             raise InputError(f"--{name.replace('_', '-')}: goes with --checkpoint: predicted masks are what they are")
+    if settings.checkpoint is not None and settings.classes:
+        raise InputError("--classes: goes with --predictions: a checkpoint knows its own")
     with new_folder(Path(settings.out) if settings.out is not None else None):
         if settings.checkpoint is not None:
             with new_folder(Path(settings.submission) if settings.submission is not None else None):
@@ -89,9 +92,13 @@ class Segmentation:
     ) -> DataModule:
         augmentation = MaskAugmentation(settings.augment, canvas, settings.scale_range)
         training = SegmentationDataset(train, augmentation, seed=settings.seed, substitute=True)
-        validation = SegmentationDataset(val, canvas=_size(settings.eval_size))
+        validation = SegmentationDataset(val, canvas=_size(settings.eval_size, "--eval-size"))
         sizes = (settings.batch_size, settings.workers, settings.seed, settings.eval_batch)
         return DataModule(training, validation, *sizes)
+
+    def seen(self, settings: TrainSegmentation, model: nn.Module) -> dict[str, Any]:
+        assert isinstance(model, Head)
+        return {**_seen(model, _size(settings.eval_size, "--eval-size")), "batch_size": settings.eval_batch}
 
     def judge(self, split: SegmentationSplit, folder: Path, evaluation: dict[str, Any]) -> SegmentationJudge:
         return SegmentationJudge(scoring(split), split.image_ids.tolist(), folder, evaluation)
@@ -103,7 +110,7 @@ class Segmentation:
         data = settings.data or known.get("data") or "streets"
         ignored = settings.ignore_ids
         if ignored is None:
-            ignored = _numbers(known.get("ignore_ids")) if settings.data in (None, known.get("data")) else []
+            ignored = known.get("ignore_ids") or [] if _same_place(settings.data, known.get("data")) else []
         split = open_one(settings, data, settings.split, classes, ignored)
         if rank() == 0:
             tell_reading([split], Path(settings.out) if settings.out else None)
@@ -115,10 +122,9 @@ class Segmentation:
         if settings.output_stride is not None:
             model = _at_stride(model, description, settings.output_stride)
         assert isinstance(model, Head)
-        window, size = _size(settings.window), _size(settings.size)
+        window, size = _size(settings.window, "--window"), _size(settings.size)
         changed = {
-            "size": size and list(size),
-            "output_stride": model.options.output_stride or model.output_stride,
+            **_seen(model, size),
             "scales": list(settings.scales),
             "flip": settings.flip,
             "window": window and list(window),
@@ -127,7 +133,7 @@ class Segmentation:
         }
         if window is None and not settings.flip and settings.scales == [1.0]:
             return model, changed
-        return TestTime(model, window, settings.overlap, settings.scales, settings.flip), changed
+        return ManyViews(model, window, settings.overlap, settings.scales, settings.flip), changed
 
     def judging_data(self, settings: EvalSegmentation, split: SegmentationSplit, canvas: tuple[int, int]) -> DataModule:
         validation = SegmentationDataset(split, canvas=_size(settings.size))
@@ -143,6 +149,8 @@ class Segmentation:
     ) -> SegmentationJudge:
         each = None
         if (folder := settings.submission) is not None:
+            if rank() == 0 and not (out and part_files(out)):  # else these are of the evaluation that is gone on with
+                _refuse_overwriting(Path(folder), split)
 
             def each(info: ImageInfo, classes: Tensor) -> None:
                 write_prediction(Path(folder), info.file, classes, split.category_ids)
@@ -173,13 +181,34 @@ def _at_stride(model: nn.Module, description: ModelDescription, stride: int) -> 
     return other.eval()
 
 
-def _size(size: int | list[int] | None) -> tuple[int, int] | None:
-    return None if size is None else canvas_of(size)
+def _seen(model: Head, size: tuple[int, int] | None) -> dict[str, Any]:
+    """How pictures are looked at, once and whole; size: None is their own."""
+    stride = model.options.output_stride or model.output_stride
+    once = {"scales": [1.0], "flip": False, "window": None, "overlap": None}
+    return {"size": size and list(size), "output_stride": stride, **once}
 
 
-def _numbers(value: object) -> list[int]:
-    """Ids from a file that anybody may have written."""
-    return [number for number in value if type(number) is int] if isinstance(value, list) else []
+def _size(size: int | list[int] | None, flag: str = "--size") -> tuple[int, int] | None:
+    return None if size is None else canvas_of(size, flag)
+
+
+def _same_place(given: str | None, known: str | None) -> bool:
+    """Whether the data that a flag names, if it does, are those of an earlier judging."""
+    if given is None or given == known:
+        return True
+    try:
+        return known is not None and Path(given).samefile(known)
+    except (OSError, ValueError):  # no such place; a zero byte in a name
+        return False
+
+
+def _refuse_overwriting(folder: Path, split: SegmentationSplit) -> None:
+    """Masks without Cityscapes' names are called like the true ones, and might be put in their place."""
+    problems = Problems()
+    for path in (folder / prediction_name(str(file)) for file in split.files):
+        if os.path.lexists(path):
+            problems.add(f"--submission: {printable(path)}: is there already; name a new folder")
+    problems.refuse()
 
 
 def _predicted(net: nn.Module, samples: SegmentationDataset, index: int) -> np.ndarray:
@@ -224,8 +253,12 @@ def _judge_masks(settings: EvalSegmentation) -> Outcome:
     assert settings.predictions is not None
     place = Path(settings.predictions)
     files = part_files(place)
-    earlier = said_earlier(read_results(place / RESULTS))
-    split, source = Segmentation().open_judged(settings, earlier.data, None)
+    earlier = said_earlier(_evaluation_of(files) if files else read_results(place / RESULTS))
+    names = earlier.classes if files else settings.classes  # in whose order the parts have counted
+    if files and earlier.data and settings.split != earlier.data.get("split", settings.split):
+        own = printable(earlier.data["split"])
+        raise InputError(f"--split: {printable(settings.split)}: {printable(place)} is of the split {own} [V04]")
+    split, source = Segmentation().open_judged(settings, earlier.data, names or None)
     kept: dict[int, np.ndarray] = {}
     shown = {*sheet_rows(split)}
 
@@ -237,6 +270,11 @@ def _judge_masks(settings: EvalSegmentation) -> Outcome:
     about = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
     out = Path(settings.out) if settings.out else None
     return _report(metrics, split, kept.__getitem__ if kept else None, out, about)
+
+
+def _evaluation_of(files: Sequence[Path]) -> dict[str, Any]:
+    """What part files say they belong to."""
+    return read_lines(files, lambda _: True, "counts")[0] or {}
 
 
 def _judged_parts(place: Path, files: Sequence[Path], split: SegmentationSplit) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from densenets.errors import InputError
 from densenets.run import test_time
-from densenets.run.test_time import places
+from densenets.run.views import places
 
-TestTime = test_time.TestTime
-TestTime.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest look for tests in it
+ManyViews = test_time.ManyViews
+ManyViews.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest look for tests in it
 COLOURS = torch.tensor([[4.0, -1.0, 0.5], [-2.0, 3.0, 1.0]])  # (C, 3) of a 1x1 classifier
 
 
@@ -69,12 +69,12 @@ def by_hand(model: nn.Module, image: Tensor, windows: list[tuple[slice, slice]])
 
 def test_once_is_the_softmax(image: Tensor) -> None:
     model = ByPlace()
-    assert torch.equal(TestTime(model)(image), model(image).softmax(1))
+    assert torch.equal(ManyViews(model)(image), model(image).softmax(1))
 
 
 @pytest.mark.parametrize("window", [(13, 22), (40, 50), (13, 100)])
 def test_a_window_as_large_as_the_picture_is_the_picture(image: Tensor, window: tuple[int, int]) -> None:
-    assert torch.equal(TestTime(ByPlace(), window)(image), TestTime(ByPlace())(image))
+    assert torch.equal(ManyViews(ByPlace(), window)(image), ManyViews(ByPlace())(image))
 
 
 def test_windows_overlap_and_their_mean_counts(image: Tensor) -> None:
@@ -82,7 +82,7 @@ def test_windows_overlap_and_their_mean_counts(image: Tensor) -> None:
     rows = [slice(0, 6), slice(4, 10), slice(7, 13)]  # 13 in windows of 6 that share 2 at the least
     columns = [slice(0, 9), slice(4, 13), slice(9, 18), slice(13, 22)]  # 22 in windows of 9 that share 3 at the least
     assert [place.start for place in rows] == places(13, 6, 1 / 3)
-    found = TestTime(model, (6, 9), overlap=1 / 3)(image)
+    found = ManyViews(model, (6, 9), overlap=1 / 3)(image)
     torch.testing.assert_close(found, by_hand(model, image, [*itertools.product(rows, columns)]), rtol=0, atol=1e-6)
 
 
@@ -102,9 +102,9 @@ def test_a_mirrored_view_is_mirrored_back(image: Tensor) -> None:
     model = ByPlace()
     mirrored = model(image.flip(-1)).softmax(1).flip(-1)
     expected = (model(image).softmax(1) + mirrored) / 2
-    torch.testing.assert_close(TestTime(model, flip=True)(image), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ManyViews(model, flip=True)(image), expected, rtol=0, atol=1e-6)
     plain = ByColour()  # of which each view says the same
-    torch.testing.assert_close(TestTime(plain, flip=True)(image), plain(image).softmax(1), rtol=0, atol=1e-6)
+    torch.testing.assert_close(ManyViews(plain, flip=True)(image), plain(image).softmax(1), rtol=0, atol=1e-6)
 
 
 def test_probabilities_of_all_scales_are_averaged_not_logits(image: Tensor) -> None:
@@ -117,7 +117,7 @@ def test_probabilities_of_all_scales_are_averaged_not_logits(image: Tensor) -> N
             chance = model(view.flip(-1) if flipped else view).softmax(1)
             parts.append(functional.interpolate(chance.flip(-1) if flipped else chance, size, mode="bilinear"))
     expected = torch.stack(parts).mean(0)
-    found = TestTime(model, scales=(0.5, 1.0, 2.0), flip=True)(image)
+    found = ManyViews(model, scales=(0.5, 1.0, 2.0), flip=True)(image)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.sum(1), torch.ones(1, *size), rtol=0, atol=1e-5)
     assert found.shape == (1, 2, *size)
@@ -125,13 +125,13 @@ def test_probabilities_of_all_scales_are_averaged_not_logits(image: Tensor) -> N
 
 def test_the_window_keeps_its_px_at_every_scale(image: Tensor) -> None:
     model = ByColour()
-    TestTime(model, (10, 10), overlap=0, scales=(0.5, 2.0))(image)
+    ManyViews(model, (10, 10), overlap=0, scales=(0.5, 2.0))(image)
     assert {*model.sizes} == {(6, 10), (10, 10)}  # 6x11 px: less high than the window
 
 
 def test_images_of_a_batch_do_not_see_each_other(image: Tensor) -> None:
     both = torch.cat([image, 1 - image])
-    net = TestTime(ByColour(), (8, 8), scales=(1.0, 1.5), flip=True)
+    net = ManyViews(ByColour(), (8, 8), scales=(1.0, 1.5), flip=True)
     torch.testing.assert_close(net(both)[:1], net(image), rtol=0, atol=1e-6)
 
 
@@ -140,9 +140,9 @@ def test_images_of_a_batch_do_not_see_each_other(image: Tensor) -> None:
 def test_what_is_not_finite_does_not_become_a_probability(
     image: Tensor, value: float, window: tuple[int, int] | None
 ) -> None:
-    assert TestTime(Wild(value), window, scales=(1.0,))(image).isnan().any()
+    assert ManyViews(Wild(value), window, scales=(1.0,))(image).isnan().any()
 
 
 def test_nothing_is_left_of_a_side(image: Tensor) -> None:
     with pytest.raises(InputError, match=r"--scales: 0\.01: nothing is left of a side of 13 px"):
-        TestTime(ByColour(), scales=(0.01,))(image)
+        ManyViews(ByColour(), scales=(0.01,))(image)

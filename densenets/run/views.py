@@ -10,7 +10,7 @@ from torch.nn import functional
 from densenets.errors import InputError
 
 
-class TestTime(nn.Module):
+class ManyViews(nn.Module):
     """A segmenter's class probabilities, averaged over all views of a picture (DeepLabV3, section 4.1).
 
     window: (H, W) px of a window that slides over the picture at each scale; None is the whole picture. overlap: part
