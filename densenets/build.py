@@ -121,16 +121,16 @@ def class_of(head: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def canvas_of(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
+def canvas_of(size: int | list[int] | tuple[int, ...], name: str = "size") -> tuple[int, int]:
     """A side, or height and width, as (H, W). Raises InputError below 32 px, where the maps would be empty, and above
-    8192 px, where no memory would do."""
+    8192 px, where no memory would do, that calls it `name`."""
     sides = (size,) if isinstance(size, int) else tuple(size)
     if len(sides) not in (1, 2):
-        raise InputError(f"size: {list(sides)}: expected one side, or height and width")
+        raise InputError(f"{name}: {list(sides)}: expected one side, or height and width")
     if min(sides) < 32:
-        raise InputError(f"size: {min(sides)}: expected 32 px or more")
+        raise InputError(f"{name}: {min(sides)}: expected 32 px or more")
     if max(sides) > LONGEST_SIDE:
-        raise InputError(f"size: {max(sides)}: expected {LONGEST_SIDE} px or less")
+        raise InputError(f"{name}: {max(sides)}: expected {LONGEST_SIDE} px or less")
     return (sides[0], sides[-1])
 
 
@@ -175,6 +175,7 @@ def read_description(plain: Any, source: str) -> ModelDescription:
         raise InputError(f"{shown}: not a checkpoint of densenets (no description of the model)")
     bad = [name for name, right in FIELDS.items() if not right(plain[name])]
     bad = bad or [name for name in ("category_ids", "palette") if not _one_a_class(plain, name)]
+    bad = bad or (_unfit_for_masks(plain) if task_of(plain["head"]) == "segmentation" else [])
     if bad:
         known = ", ".join(bad)
         raise InputError(f"{shown}: its description of the model cannot be one of this version: {known} [X03]")
@@ -190,6 +191,12 @@ def read_description(plain: Any, source: str) -> ModelDescription:
 
 def _one_a_class(plain: dict[str, Any], name: str) -> bool:
     return plain[name] is None or len(plain[name]) == len(plain["classes"])
+
+
+def _unfit_for_masks(plain: dict[str, Any]) -> list[str]:
+    """What cannot stand in a mask of 8 bits, or not be drawn."""
+    wide = not all(0 <= number <= 255 for number in plain["category_ids"])
+    return ["category_ids"] * wide + ["palette"] * (plain["palette"] is None)
 
 
 def _is_colour(value: list[int]) -> bool:

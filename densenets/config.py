@@ -142,6 +142,8 @@ class SegmentationOptions:
             expect(f"seg.{name}", getattr(self, name), 0, 1000)
         for weight in self.class_weights or []:
             expect("seg.class_weights", weight, 0, 1e6)
+        if self.class_weights and not any(self.class_weights):
+            raise InputError("--seg.class-weights: all are 0: nothing would be learnt")
 
 
 @dataclass(kw_only=True)
@@ -410,6 +412,7 @@ class EvalSegmentation(Evaluation):
             folder of an evaluation that broke off.
         data: folder of a data set (Cityscapes, Pascal VOC, or pictures with masks of ids), or "streets"; the run's own
             where not given.
+        classes: of predicted masks, the names of the ids 0, 1, 2, ... where the data come without a list of classes.
         ignore_ids: ids of masks that are of no class, besides those the data set itself ignores; likewise.
         out: folder for results.json and the pictures; made where missing.
         batch_size: images a step and a process.
@@ -424,6 +427,7 @@ class EvalSegmentation(Evaluation):
 
     predictions: str | None = None
     data: str | None = None
+    classes: list[str] = field(default_factory=list)
     ignore_ids: list[int] | None = None
     out: str | None = None
     batch_size: int = 1

@@ -58,6 +58,11 @@ class ClassList:
         if asked is None or tuple(asked) == self.names:
             return self
         problems = Problems()
+        for place, name in enumerate(asked):
+            if not name or name in asked[:place]:
+                problems.add(f"--classes: class {show(name)} {'stands twice [D18]' if name else 'has no name [D37]'}")
+        if len(asked) > MOST:
+            problems.add(f"--classes: {len(asked)} classes; 1 to {MOST} can be told apart [D36]")
         wanted = printable(", ".join(asked[:20])) + (", ..." if len(asked) > 20 else "")
         for name in self.names:
             if name not in asked:

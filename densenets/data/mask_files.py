@@ -116,15 +116,15 @@ def to_instances(
     labels: (H, W) of the same picture, table: as of `to_labels`, counted: (C,) bool. Raises InputError where the two
     maps do not agree.
     """
-    single = numbers >= 1000
-    own = numbers.astype(np.int32)
-    ids = np.where(single, own // 1000, 0).clip(max=255)
-    label = table[ids]
-    wrong = single & (label != labels)
+    single = np.flatnonzero(numbers >= 1000)  # few of a picture's px, as a rule
+    own, label = numbers.reshape(-1)[single].astype(np.int32), labels.reshape(-1)[single]
+    wrong = table[(own // 1000).clip(max=255)] != label
     if wrong.any():
         raise InputError(
             f"{name}: {int(wrong.sum())} pixels are of an instance of another class than in the mask [D34]"
         )
     shown = np.zeros(256, dtype=bool)
     shown[: len(counted)] = counted
-    return np.where(single & shown[labels], own, 0)
+    found = np.zeros(numbers.shape, dtype=np.int32)
+    found.reshape(-1)[single] = np.where(shown[label], own, 0)
+    return found

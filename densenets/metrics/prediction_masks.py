@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -48,13 +49,14 @@ def judge_folder(
     for index, path in paths.items():
         try:
             ids = read_mask(path, split.sizes[index], split.files[index])
-            prediction = torch.from_numpy(_columns(ids, columns, path))
+            here = torch.bincount(torch.from_numpy(ids).flatten(), minlength=256).numpy()
+            prediction = torch.from_numpy(_columns(ids, here, columns, path))
             total.add(count(prediction, split.truth(index, True), rules))
         except InputError as fault:
             for line in str(fault).splitlines():
                 problems.add(line)
             continue
-        values += np.bincount(ids.reshape(-1), minlength=256)
+        values += here
         if each:
             each(index, prediction)
     problems.refuse()
@@ -138,14 +140,13 @@ def read_mask(path: Path, size: Sequence[int] | np.ndarray, picture: object) -> 
         raise InputError(f"{shown}: no PNG that can be read: {printable(fault)} [V19]") from fault
 
 
-def _columns(ids: np.ndarray, columns: np.ndarray, path: Path) -> np.ndarray:
-    """(H, W) uint8 columns of the confusion matrix. Raises InputError for ids that the data set does not know [V18]."""
-    found = columns[ids]
-    if found.min() < 0:
-        strange = np.unique(ids[found < 0]).tolist()
+def _columns(ids: np.ndarray, counts: np.ndarray, columns: np.ndarray, path: Path) -> np.ndarray:
+    """(H, W) uint8 columns of the confusion matrix. counts: (256,) px of each id. Raises InputError for ids that the
+    data set does not know [V18]."""
+    if strange := np.flatnonzero((counts > 0) & (columns < 0)).tolist():
         named = ", ".join(map(str, strange[:_SHOWN])) + (", ..." if len(strange) > _SHOWN else "")
         raise InputError(f"{printable(path)}: holds {named}: no id of the data set's files [V18]")
-    return found.astype(np.uint8)
+    return cv2.LUT(ids, columns.astype(np.uint8))  # a tenth of the time of indexing
 
 
 def _refuse_train_ids(values: np.ndarray, split: SegmentedSplit, folder: Path) -> None:

@@ -138,10 +138,13 @@ def _pieces(prediction: Tensor, truth: Tensor, instances: Tensor | None) -> _Pie
 
 def _starts(maps: list[np.ndarray]) -> np.ndarray | None:
     """Where the pieces start; None where they are too many to be worth it."""
-    change = np.ones(len(maps[0]), dtype=bool)
+    change = np.empty(len(maps[0]), dtype=bool)
+    change[:1] = True
     np.not_equal(maps[0][1:], maps[0][:-1], out=change[1:])
+    other = np.empty_like(change[1:])
     for part in maps[1:]:
-        change[1:] |= part[1:] != part[:-1]
+        np.not_equal(part[1:], part[:-1], out=other)
+        np.logical_or(change[1:], other, out=change[1:])
     few = np.count_nonzero(change) <= len(change) // _LONG
     return np.flatnonzero(change) if few else None
 

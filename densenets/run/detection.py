@@ -70,6 +70,9 @@ class Detection:
             train, val, canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
         )
 
+    def seen(self, settings: TrainDetection, model: nn.Module) -> dict[str, Any]:
+        return {}  # on the canvas of the model, which its description tells
+
     def judge(self, split: DetectionSplit, folder: Path, evaluation: dict[str, Any]) -> CocoJudge:
         return CocoJudge(split.ground_truth(), split.category_ids, folder, evaluation)
 

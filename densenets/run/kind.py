@@ -36,6 +36,10 @@ class Kind(Protocol):
         """What a training sees."""
         ...
 
+    def seen(self, settings: Any, model: nn.Module) -> dict[str, Any]:
+        """How a training's validation sees its pictures, in the words of `adapt`."""
+        ...
+
     def judge(self, split: Any, folder: Path, evaluation: dict[str, Any]) -> Judge:
         """What a training is judged by."""
         ...

@@ -1,7 +1,7 @@
 """Prediction on pictures and folders: drawn pictures with detections.json in file px, or with masks of ids."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -28,6 +28,7 @@ from densenets.training.task import to_unit
 
 log = logging.getLogger(__name__)
 FILES_SHOWN = 20
+MASK = "_ids"  # behind the name of a drawn picture
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -57,7 +58,7 @@ def _predict(settings: Predict, out: Path) -> Outcome:
     model.to(device)
     boxes = task_of(description.head) == "detection"
     look = _detector(settings, model, description, device) if boxes else _segmenter(model, description, device)
-    names = output_names(files)
+    names = output_names(files, ("",) if boxes else ("", MASK))
     found: list[tuple[dict[str, Any], list[Path]]] = []
     skipped: list[str] = []
     for file in track(files, "predicting", console=Console(stderr=True), transient=True):
@@ -105,7 +106,7 @@ def _segmenter(model: nn.Module, description: ModelDescription, device: torch.de
     def look(file: Path, image: np.ndarray, place: Path) -> Found:
         classes = segment(model, image, device, file)
         drawn = draw.draw_classes(image, classes, colours)
-        mask = place.with_name(f"{place.stem}_ids.png")
+        mask = place.with_name(f"{place.stem}{MASK}.png")
         write_picture(mask, ids.astype(np.uint8)[classes])
         told = {"file": str(file), "width": image.shape[1], "height": image.shape[0], "mask": mask.name}
         counts = np.bincount(classes.reshape(-1), minlength=len(ids)).tolist()
@@ -122,7 +123,7 @@ def segment(model: nn.Module, image: np.ndarray, device: torch.device, source: o
         logits = model(to_unit(batch))[0]
     if not torch.isfinite(logits).all():
         raise DivergedError(f"{printable(source)}: the model gave a logit that is not finite")
-    return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+    return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()  # see `classes_of` on argmax
 
 
 def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:
@@ -171,17 +172,20 @@ def _below(place: Path) -> Iterator[Path]:
         raise InputError(f"{printable(place)}: no such picture or folder")
 
 
-def output_names(files: list[Path]) -> dict[Path, str]:
-    """A name for each drawn picture; a number where two folders hold the same name."""
+def output_names(files: list[Path], endings: Sequence[str] = ("",)) -> dict[Path, str]:
+    """A name for each drawn picture; a number where what is written of another one has the same name.
+
+    endings: what the names of all files that a picture gets have behind it.
+    """
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for file in files:
-        stem = file_name(file.stem)
-        name, number = f"{stem}.png", 2
-        while name in taken:
-            name, number = f"{stem}-{number}.png", number + 1
-        taken.add(name)
-        names[file] = name
+        stem = name = file_name(file.stem)
+        number = 2
+        while taken & {f"{name}{ending}" for ending in endings}:
+            name, number = f"{stem}-{number}", number + 1
+        taken |= {f"{name}{ending}" for ending in endings}
+        names[file] = f"{name}.png"
     return names
 
 

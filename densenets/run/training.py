@@ -102,6 +102,7 @@ def _train(
         source = {
             "model": description.plain(),
             "data": kind.judged_on(settings),
+            **kind.seen(settings, model),
             "seed": settings.seed,
             "epochs": trainer.current_epoch,
             "seconds": round(records.seconds, 2),
