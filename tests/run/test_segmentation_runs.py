@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,8 +143,41 @@ def test_an_evaluation_that_broke_off_goes_on(run: Path, tmp_path: Path, monkeyp
     part_file(out, 0).write_bytes(b"".join(lines[:3]))
     with pytest.raises(InputError, match="3 images of the split are not judged yet"):
         evaluate_segmentation(EvalSegmentation(predictions=str(out), data=judge(run)["data"]["data"]))
+    with pytest.raises(InputError, match=r"--split: train: .* is of the split val \[V04\]"):
+        evaluate_segmentation(EvalSegmentation(predictions=str(out), split="train"))
     assert numbers(judge(run, out=str(out))) == numbers(whole)
     assert not part_file(out, 0).exists()
+
+
+def test_parts_are_read_by_the_classes_they_were_counted_by(
+    run: Path, streets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here another order than the data set's own."""
+    out, names = tmp_path / "out", sorted(read_checkpoint(run / "checkpoints/best.ckpt")["densenets"]["classes"])
+    content = read_checkpoint(run / "checkpoints/best.ckpt")
+    content["densenets"]["classes"] = names
+    torch.save(content, tmp_path / "sorted.ckpt")
+    whole = judge(tmp_path / "sorted.ckpt", data=str(streets))
+    with monkeypatch.context() as patch:
+        patch.setattr("densenets.run.segmentation.write_results", ended)
+        with pytest.raises(InputError, match="ended"):
+            judge(tmp_path / "sorted.ckpt", data=str(streets), out=str(out))
+    parts = evaluate_segmentation(EvalSegmentation(predictions=str(out))).results
+    assert numbers(parts) == numbers(whole)
+    assert [*parts["per_class"]] == names
+
+
+def test_ids_that_are_ignored_are_so_wherever_the_data_are_named_from(
+    streets: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    results = json.loads((run / "results.json").read_text())
+    assert (results["size"], results["output_stride"], results["flip"], results["window"]) == (None, 16, False, None)
+    results["data"]["ignore_ids"] = [200]
+    (tmp_path / "run/results.json").write_text(json.dumps(results))
+    monkeypatch.chdir(streets.parent)
+    assert judge(tmp_path / "run", data=streets.name)["data"]["ignore_ids"] == [200]
+    assert judge(tmp_path / "run", data=streets.name, ignore_ids=[])["data"]["ignore_ids"] == []
 
 
 def ended(*_: object) -> None:
