@@ -198,6 +198,17 @@ def test_no_mask_takes_the_place_of_another_picture(capsys: pytest.CaptureFixtur
     assert len([*Path("out").glob("*.png")]) == 8
 
 
+def test_no_drawing_takes_the_place_of_its_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("own/a.png"), np.full((40, 50, 3), 9, dtype=np.uint8))
+    words = ["predict", "--checkpoint", "good.ckpt", "--images", "own", "--out"]
+    assert refused(capsys, [*words, "own"]) == [
+        "densenets: error: --out: own/a.png: is one of the pictures; name another folder"
+    ]
+    Path("link").symlink_to("own")
+    assert "link/a.png: is one of the pictures" in refused(capsys, [*words, "link"])[0]
+    assert main([*words, "other"]) == 0
+
+
 def test_what_a_submission_holds_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*EVAL, "--submission", "sent"]) == 0
     capsys.readouterr()

@@ -1,6 +1,7 @@
 """Prediction on pictures and folders: drawn pictures with detections.json in file px, or with masks of ids."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -18,7 +19,7 @@ from densenets.config import Predict
 from densenets.contract import Boxes, Detector, ImageInfo
 from densenets.data.decode import PictureError, read_image
 from densenets.data.transforms import build_augmentation
-from densenets.errors import DivergedError, InputError, printable
+from densenets.errors import DivergedError, InputError, Problems, printable
 from densenets.files import file_name, inside
 from densenets.heads import task_of
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
@@ -58,7 +59,9 @@ def _predict(settings: Predict, out: Path) -> Outcome:
     model.to(device)
     boxes = task_of(description.head) == "detection"
     look = _detector(settings, model, description, device) if boxes else _segmenter(model, description, device)
-    names = output_names(files, ("",) if boxes else ("", MASK))
+    endings = ("",) if boxes else ("", MASK)
+    names = output_names(files, endings)
+    refuse_own_pictures(out, [f"{Path(name).stem}{ending}.png" for name in names.values() for ending in endings], files)
     found: list[tuple[dict[str, Any], list[Path]]] = []
     skipped: list[str] = []
     for file in track(files, "predicting", console=Console(stderr=True), transient=True):
@@ -187,6 +190,16 @@ def output_names(files: list[Path], endings: Sequence[str] = ("",)) -> dict[Path
         taken |= {f"{name}{ending}" for ending in endings}
         names[file] = f"{name}.png"
     return names
+
+
+def refuse_own_pictures(out: Path, names: Sequence[str], files: Sequence[Path]) -> None:
+    """InputError where what will be written would replace one of the pictures it is made from."""
+    own = {os.path.realpath(file) for file in files}
+    problems = Problems()
+    for place in (inside(out, name) for name in names):
+        if os.path.realpath(place) in own:
+            problems.add(f"--out: {printable(place)}: is one of the pictures; name another folder")
+    problems.refuse()
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
