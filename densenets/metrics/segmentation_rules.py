@@ -96,6 +96,7 @@ def columns_of(split: SegmentedSplit, rules: Rules) -> np.ndarray:
 
 
 def _is_cityscapes(split: SegmentedSplit) -> bool:
+    """In whatever order, and with whatever classes of other data sets besides."""
     groups = split.groups[0] if split.groups else ()
-    same = tuple(np.asarray(split.category_ids).tolist()) == CITYSCAPES_IDS
+    same = {*CITYSCAPES_IDS} <= {*np.asarray(split.category_ids).tolist()}
     return same and {*CITYSCAPES_SIZES} <= {*split.classes} and {*CITYSCAPES_BESIDE.values()} <= {*groups}

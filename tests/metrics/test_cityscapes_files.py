@@ -93,3 +93,12 @@ def test_what_a_model_scores_is_what_its_submission_scores(tree: Path, theirs) -
     assert {name: found[name] for name in MEANS} == pytest.approx(theirs(tree / "submission"), abs=1e-12)
     again = judge_folder(tree / "submission", split)
     assert {name: again[name] for name in MEANS} == {name: found[name] for name in MEANS}
+
+
+@pytest.mark.parametrize("more", [[], ["boat"]], ids=["another order", "a class more"])
+def test_the_order_of_the_classes_changes_no_score(tree: Path, theirs, more: list[str]) -> None:
+    """A model may have learnt them in its own, and others besides."""
+    own = open_segmentation(tree, "val")
+    split = open_segmentation(tree, "val", sorted([*own.classes, *more]))
+    found = judge_folder(tree / "predictions", split)
+    assert {name: found[name] for name in MEANS} == pytest.approx(theirs(tree / "predictions"), abs=1e-12)
