@@ -52,10 +52,16 @@ def _kind(image: Image.Image) -> str:
     return MODES.get(image.mode, f"{len(image.getbands())} channels ({image.mode}); a mask has one")
 
 
-def read_mask(path: str, size: tuple[int, int] | np.ndarray, max_pixels: float = MAX_PIXELS) -> np.ndarray:
+def read_mask(
+    path: str,
+    size: tuple[int, int] | np.ndarray,
+    max_pixels: float = MAX_PIXELS,
+    written: dict[tuple[int, int, int], int] | None = None,
+) -> np.ndarray:
     """(H, W) ids as the file has them, or (H, W, 3) uint8 where it holds colours; an EXIF orientation is not heeded.
 
-    Raises PictureError where it cannot be read, InputError where it is no mask or of another size than stated.
+    written: colour -> id, which the palette of ids must not contradict. Raises PictureError where it cannot be read,
+    InputError where it is no mask or of another size than stated.
     """
     try:
         data = read_bytes(Path(path))
@@ -69,7 +75,19 @@ def read_mask(path: str, size: tuple[int, int] | np.ndarray, max_pixels: float =
             words = f"{image.width}x{image.height}, not {size[1]}x{size[0]} as when the set was opened"
             raise InputError(f"{name}: the mask is {words} [D34]")
         image.load()
+        if image.mode == "P" and written:
+            _refuse_other_palette(image, written, name)
         return np.array(image if kind == "ids" else image.convert("RGB"))
+
+
+def _refuse_other_palette(image: Image.Image, written: dict[tuple[int, int, int], int], name: str) -> None:
+    """Of a picture of classes' colours whose palette is in an order of its own, the indices are no ids."""
+    palette = image.getpalette() or []
+    used = np.unique(np.array(image)).tolist()
+    meant = {index: written.get((*palette[3 * index : 3 * index + 3],)) for index in used}  # type: ignore[arg-type]
+    if None not in meant.values() and (other := [index for index in used if meant[index] != index]):
+        words = f"index {other[0]} of its palette has the colour of id {meant[other[0]]}"
+        raise InputError(f"{name}: {words}; write the ids, or the colours with 3 channels [D32]")
 
 
 def to_labels(ids: np.ndarray, table: np.ndarray, name: str) -> np.ndarray:

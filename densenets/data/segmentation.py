@@ -77,7 +77,7 @@ class SegmentationSplit:
         return Mask(torch.from_numpy(ids), torch.from_numpy(numbers))
 
     def _pixels(self, path: str, index: int) -> np.ndarray:
-        return read_mask(path, self.sizes[index], self.rules.max_pixels)
+        return read_mask(path, self.sizes[index], self.rules.max_pixels, self.written)
 
     def info(self, index: int, canvas: Size) -> ImageInfo:
         """The image at `index` stretched to the canvas (H, W)."""

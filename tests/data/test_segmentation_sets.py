@@ -480,3 +480,26 @@ def test_camvid(real_data: Path) -> None:
     assert not counts[11:255].any()
     with pytest.raises(InputError, match=r"id 11 on \d+ pixels \[D31\]"):
         open_segmentation(real_data / "camvid", "val", names).truth(0)
+
+
+def test_a_palette_in_another_order_than_the_class_list_is_no_mask_of_ids(tmp_path: Path) -> None:
+    """Its picture looks right, and its indices are other classes."""
+    root = write_folder(tmp_path)
+    colours = [[9, 9, 9], [200, 0, 0], [0, 200, 0]]
+    rows = [{"name": name, "color": colour} for name, colour in zip(("sky", "road", "car"), colours, strict=True)]
+    (root / "classes.json").write_text(json.dumps(rows))
+    path = root / "masks/train/00.png"
+    own = ids(40, 60, (0, 1, 2))
+
+    def write(palette: list[list[int]]) -> None:
+        mask = Image.fromarray(own, "P")
+        mask.putpalette([part for colour in palette for part in colour] + [77] * (768 - 3 * len(palette)))
+        mask.save(path)
+
+    for palette in (colours, [[0, 0, 0]] * 3):  # as listed; of colours that mean nothing here
+        write(palette)
+        split = open_segmentation(root, "train")
+        assert (split.truth(0).ids.numpy() == own).all()
+    write(colours[::-1])
+    with pytest.raises(InputError, match=r"00\.png: index [02] of its palette has the colour of id [02]; .* \[D32\]"):
+        open_segmentation(root, "train").truth(0)
