@@ -120,6 +120,18 @@ class ConvNormAct(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
+def global_mean(x: Tensor, training: bool) -> Tensor:
+    """(N, C, H, W) -> (N, C, 1, 1).
+
+    training: the gradient is as large as x, and only this way comes in channels_last, as what it is added to; a sum of
+    two layouts is slow. The gradient of V3-large's excitations takes half (960 channels) to nine tenths (72) of the
+    time; no bit of the result differs.
+    """
+    if training:
+        return x.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
+    return x.mean((2, 3), keepdim=True)
+
+
 class SqueezeExcite(nn.Module):
     """x times a gate per channel: global mean, 1x1 to `squeezed`, ReLU, 1x1 back, hard sigmoid."""
 
@@ -129,7 +141,7 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Conv2d(squeezed, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+        mean = global_mean(x, self.training)  # (N, C, 1, 1)
         return x * F.hardsigmoid(self.expand(F.relu(self.reduce(mean))))
 
 

@@ -12,6 +12,7 @@ from densenets.layers import (
     InvertedResidual,
     Pointwise,
     SqueezeExcite,
+    global_mean,
     make_divisible,
     same_padding,
 )
@@ -134,6 +135,23 @@ def test_squeeze_excite_by_hand() -> None:
     layer.expand.weight.data.copy_(torch.tensor([0.2, -1.0]).view(2, 1, 1, 1))  # gates: (1 + 3) / 6 and 0
     x = torch.tensor([[1.0, 1.0], [0.0, 8.0]]).view(1, 2, 1, 2)
     torch.testing.assert_close(layer(x), torch.tensor([[2 / 3, 2 / 3], [0.0, 0.0]]).view(1, 2, 1, 2))
+
+
+def test_squeeze_excite_is_the_same_in_training_and_in_eval() -> None:
+    """And in training the gradient of its mean has the layout of what it is added to."""
+    layer = SqueezeExcite(24, 8)
+    x = torch.randn(2, 24, 5, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+    trained, judged = layer.train()(x), layer.eval()(x)
+    assert torch.equal(trained, judged)
+    weight = torch.randn_like(judged)
+    for got, expected in zip(
+        torch.autograd.grad(trained, [x, *layer.parameters()], weight),
+        torch.autograd.grad(judged, [x, *layer.parameters()], weight),
+        strict=True,
+    ):
+        assert torch.equal(got, expected)
+    (gradient,) = torch.autograd.grad(global_mean(x, True).sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
 BLOCKS = {
