@@ -17,7 +17,7 @@ IGNORED = (
 for words in IGNORED:
     warnings.filterwarnings("ignore", message=f".*{words}.*")
 
-from densenets.run.checking import check_data  # noqa: E402
+from densenets.run.check import check_data  # noqa: E402
 from densenets.run.detection import evaluate_detection, train_detection  # noqa: E402
 from densenets.run.prediction import predict  # noqa: E402
 from densenets.run.segmentation import evaluate_segmentation, train_segmentation  # noqa: E402

@@ -22,6 +22,7 @@ from densenets.data.transforms import build_augmentation
 from densenets.errors import DivergedError, InputError, Problems, printable
 from densenets.files import file_name, inside
 from densenets.heads import task_of
+from densenets.metrics.segmentation_judge import all_finite
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
 from densenets.run.model import describe, load
 from densenets.storage import write_durably
@@ -124,7 +125,7 @@ def segment(model: nn.Module, image: np.ndarray, device: torch.device, source: o
     batch = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).to(device)
     with torch.inference_mode():
         logits = model(to_unit(batch))[0]
-    if not torch.isfinite(logits).all():
+    if not all_finite(logits):
         raise DivergedError(f"{printable(source)}: the model gave a logit that is not finite")
     return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()  # see `classes_of` on argmax
 

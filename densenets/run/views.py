@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from densenets.errors import InputError
+from densenets.metrics.segmentation_judge import all_finite
 
 
 class ManyViews(nn.Module):
@@ -72,7 +73,7 @@ class ManyViews(nn.Module):
 
     def _probabilities(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
-        if not torch.stack(logits.aminmax()).isfinite().all():
+        if not all_finite(logits):
             return torch.full_like(logits, math.nan)  # the judge tells of it; a softmax would hide an infinity
         return logits.softmax(dim=1)
 

@@ -18,7 +18,8 @@ def described(head: str, **options: Any) -> ModelDescription:
     plain = {"width": 0.25, "padding": "tf", "normalize": "half", "reduced_tail": True, "scale_last": True}
     chosen = asdict(OPTIONS[task_of(head)](**options))
     names = {"backbone": "v3-small", "head": head, "classes": ["a", "b", "c"], "category_ids": [0, 7, 9]}
-    return ModelDescription(**names, canvas=(64, 96), **plain, weights=None, options=chosen)
+    palette = [[128, 64, 128], [0, 0, 0], [9, 9, 255]] if task_of(head) == "segmentation" else None
+    return ModelDescription(**names, canvas=(64, 96), **plain, weights=None, options=chosen, palette=palette)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -25,7 +25,7 @@ from densenets.data.checks.annotations import boxes_left_out, judge
 from densenets.data.checks.findings import Findings
 from densenets.data.checks.source import read_raw
 from densenets.data.decode import ORIENTATION, read_image
-from densenets.run.check_text import plural
+from densenets.run.check.text import plural
 
 ROOT = Path(__file__).parent.parent.parent
 Document = dict[str, Any]
@@ -787,7 +787,7 @@ def test_boxes_in_corners_are_drawn_where_they_are(clean) -> None:
 
 def test_pictures_beyond_the_usual_limit_are_shown_where_the_flag_allows_them(clean, monkeypatch) -> None:
     monkeypatch.setattr(
-        "densenets.run.check_samples.read_image", lambda file, size, limit: limits.append(limit) or read_image(file)
+        "densenets.run.check.samples.read_image", lambda file, size, limit: limits.append(limit) or read_image(file)
     )
     limits: list[float] = []
     assert check(clean, "--max-pixels", "100")[0] == 0

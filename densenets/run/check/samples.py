@@ -12,7 +12,7 @@ from densenets.data.transforms import resize
 from densenets.errors import InputError
 
 if TYPE_CHECKING:
-    from densenets.run.checking import Checked
+    from densenets.run.check.boxes import Checked
 
 SUSPICIOUS = 16  # pictures
 OF_A_KIND = 3  # suspicious pictures for one kind of problem

@@ -11,12 +11,12 @@ from densenets.data.mask_transforms import resize_ids
 from densenets.data.segmentation import SegmentationSplit
 from densenets.data.transforms import resize
 from densenets.errors import InputError, printable
-from densenets.run.check_page import as_text, chart, gallery, head, problems, sizes_chart, write_parts
-from densenets.run.check_samples import LINES, LONGEST, OF_A_KIND, SPREAD, SUSPICIOUS, Sample
-from densenets.run.check_text import plural
+from densenets.run.check.page import as_text, chart, gallery, head, problems, sizes_chart, write_parts
+from densenets.run.check.samples import LINES, LONGEST, OF_A_KIND, SPREAD, SUSPICIOUS, Sample
+from densenets.run.check.text import plural
 
 if TYPE_CHECKING:
-    from densenets.run.mask_checking import CheckedMasks
+    from densenets.run.check.masks import CheckedMasks
 
 VEIL = 0.55  # how much of a colour covers its pixels
 

@@ -33,12 +33,12 @@ from densenets.data.faults import Skip, accepting, allowed_skips, too_many, too_
 from densenets.errors import PROBLEMS_SHOWN, InputError, Problems, StorageError, printable
 from densenets.heads import heads_of
 from densenets.heads.ssd import SSD
-from densenets.run.check_page import write_page
-from densenets.run.check_text import train_command, write_text
+from densenets.run.check.masks import look_at_masks, means_masks
+from densenets.run.check.page import write_page
+from densenets.run.check.recall import default_box_recall
+from densenets.run.check.text import train_command, write_text
 from densenets.run.data import streets_folder
 from densenets.run.folder import Outcome, make_folder, write_json
-from densenets.run.mask_checking import look_at_masks, means_masks
-from densenets.run.recall import default_box_recall
 from densenets.storage import write_durably
 
 log = logging.getLogger(__name__)

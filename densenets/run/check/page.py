@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densenets.errors import printable
-from densenets.run.check_samples import Sample, choose_samples
-from densenets.run.check_style import SCRIPT, STYLE
-from densenets.run.check_text import plural
+from densenets.run.check.samples import Sample, choose_samples
+from densenets.run.check.style import SCRIPT, STYLE
+from densenets.run.check.text import plural
 from densenets.storage import write_durably
 
 if TYPE_CHECKING:
-    from densenets.run.checking import Checked
+    from densenets.run.check.boxes import Checked
 
 ROWS = 500  # of the table of problems; check.json has all
 CLASSES = 24  # of a chart

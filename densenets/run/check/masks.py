@@ -22,9 +22,9 @@ from densenets.data.faults import accepting, allowed_skips, too_many
 from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError, StorageError, printable
 from densenets.heads import heads_of
+from densenets.run.check.mask_page import mask_text, write_mask_page
 from densenets.run.data import rules_of, streets_folder
 from densenets.run.folder import make_folder, write_json
-from densenets.run.mask_page import mask_text, write_mask_page
 from densenets.storage import write_durably
 
 
