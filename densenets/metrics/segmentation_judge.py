@@ -87,7 +87,7 @@ class SegmentationJudge:
         `result` for all images of all processes.
         """
         for info, values, target in zip(infos, logits.detach()[: len(infos)], targets[: len(infos)], strict=True):
-            if not torch.stack(values.aminmax()).isfinite().all():  # both are NaN where any is
+            if not all_finite(values):
                 line = f"{printable(info.file)}: image {info.image_id}: the model gave a logit that is not finite [V03]"
                 self.faults.append((info.image_id, line))
                 continue
@@ -128,6 +128,12 @@ def _refuse_unseen(images: set[int]) -> None:
 
 def _moved(target: Mask, device: torch.device) -> Mask:
     return Mask(target.ids.to(device), None if target.instances is None else target.instances.to(device))
+
+
+def all_finite(logits: Tensor) -> bool:
+    """(..., C, H, W). Read in the order of memory: where that is channels_last, a CPU takes 17 times as long else."""
+    dense = logits if logits.is_contiguous() else logits.movedim(-3, -1)
+    return bool(torch.stack(dense.aminmax()).isfinite().all())  # both are NaN where any is
 
 
 def classes_of(logits: Tensor, info: ImageInfo) -> Tensor:

@@ -173,3 +173,16 @@ def test_no_image_is_no_score() -> None:
     result = judge_of(0).result()
     assert [result[name] for name in MEANS] == [None] * 5
     assert result["counts"] == {"images": 0, "pixels": 0, "objects": 0}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_one_value_that_is_not_finite_is_found_in_any_layout(bad: float) -> None:
+    sound = torch.zeros(2, 3, 4, 5)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        spoilt = sound.contiguous(memory_format=layout)
+        assert module.all_finite(spoilt)
+        assert module.all_finite(spoilt[1, :, ::2])
+        spoilt[1, 2, 2, 3] = bad
+        assert not module.all_finite(spoilt)
+        assert not module.all_finite(spoilt[1])
+        assert module.all_finite(spoilt[0])
