@@ -179,7 +179,7 @@ def test_no_image_is_no_score() -> None:
 def test_one_value_that_is_not_finite_is_found_in_any_layout(bad: float) -> None:
     sound = torch.zeros(2, 3, 4, 5)
     for layout in (torch.contiguous_format, torch.channels_last):
-        spoilt = sound.contiguous(memory_format=layout)
+        spoilt = sound.clone(memory_format=layout)
         assert module.all_finite(spoilt)
         assert module.all_finite(spoilt[1, :, ::2])
         spoilt[1, 2, 2, 3] = bad
