@@ -416,7 +416,8 @@ class EvalSegmentation(Evaluation):
         ignore_ids: ids of masks that are of no class, besides those the data set itself ignores; likewise.
         out: folder for results.json and the pictures; made where missing.
         batch_size: images a step and a process.
-        size: height and width in px that the pictures are brought to; their own where not given.
+        size: height and width in px that the pictures are brought to; the run's --eval-size where not given, else their
+            own.
         window: height and width in px of a window that slides over the picture; the whole picture where not given.
         overlap: part of a window that the next one covers too.
         scales: factors at which the picture is seen; the probabilities are averaged.

@@ -29,10 +29,11 @@ from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.metrics.segmentation_table import format_table
 from densenets.run.data import rules_of, streets_folder, tell_reading
 from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
-from densenets.run.folder import Outcome, new_folder, provenance, rank
+from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank
 from densenets.run.pictures import sheet_rows, write_mask_sheet
 from densenets.run.training import train
 from densenets.run.views import ManyViews
+from densenets.training.durable import read_checkpoint
 from densenets.training.task import to_unit
 
 CPU = torch.device("cpu")
@@ -56,8 +57,22 @@ def evaluate_segmentation(settings: EvalSegmentation) -> Outcome:
     with new_folder(Path(settings.out) if settings.out is not None else None):
         if settings.checkpoint is not None:
             with new_folder(Path(settings.submission) if settings.submission is not None else None):
-                return judge_checkpoint(settings, settings.checkpoint, Segmentation())
+                return judge_checkpoint(_as_in_training(settings), settings.checkpoint, Segmentation())
         return _judge_masks(settings)
+
+
+def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
+    """With the size that the run's validation brought its pictures to, where no flag names one."""
+    assert settings.checkpoint is not None
+    origin = read_checkpoint(find_checkpoint(settings.checkpoint)).get("origin")
+    size = origin.get("eval_size") if isinstance(origin, dict) else None
+    sides = size if isinstance(size, list) else [size, size]
+    if settings.size is not None or [*map(type, sides)] != [int, int]:
+        return settings
+    height, width = canvas_of(sides)
+    if rank() == 0:
+        log.info("pictures are seen at %d x %d px, as in the run's validation; --size H W names another", width, height)
+    return replace(settings, size=sides)
 
 
 def open_one(

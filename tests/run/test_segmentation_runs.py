@@ -184,6 +184,13 @@ def ended(*_: object) -> None:
     raise InputError("ended")
 
 
+def test_the_size_of_the_validation_is_that_of_a_later_judging(quick: Quick, tmp_path: Path) -> None:
+    trained = train_segmentation(quick(epochs=1, eval_size=[64, 96])).results
+    assert trained["size"] == [64, 96]
+    assert numbers(judge(tmp_path / "run")) == numbers(trained)
+    assert judge(tmp_path / "run", size=[96, 144])["size"] == [96, 144]
+
+
 def test_a_window_over_all_of_it_is_the_whole_picture(run: Path) -> None:
     whole, window = judge(run), judge(run, window=[96, 144])
     assert window["window"] == [96, 144]
