@@ -66,8 +66,8 @@ def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
     assert settings.checkpoint is not None
     origin = read_checkpoint(find_checkpoint(settings.checkpoint)).get("origin")
     size = origin.get("eval_size") if isinstance(origin, dict) else None
-    sides = size if isinstance(size, list) else [size, size]
-    if settings.size is not None or [*map(type, sides)] != [int, int]:
+    sides: list[int] = size if isinstance(size, list) else [size] if isinstance(size, int) else []
+    if settings.size is not None or not sides or not all(type(side) is int for side in sides):
         return settings
     height, width = canvas_of(sides)
     if rank() == 0:
