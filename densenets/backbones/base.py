@@ -172,7 +172,7 @@ class Backbone(nn.Module):
         super().__init__()
         if options.reduced_tail not in ("none", *self.REDUCES_TAIL):
             raise InputError(
-                f"--reduced-tail: {type(self).__name__}: no paper describes its tail reduced for {options.reduced_tail}"
+                f"reduced_tail: {type(self).__name__}: no paper describes its tail reduced for {options.reduced_tail}"
             )
         self.options = options
         mean, std = NORMALIZATIONS[options.normalize]

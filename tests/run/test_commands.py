@@ -77,7 +77,7 @@ BAD_TRAINING = [
     (["--train-split", "trian"], "trian"),
     (["--train-annotations", "a.json"], "go together"),
     (["--width", "0"], "width"),
-    (["--reduced-tail", "--backbone", "v2"], "--reduced-tail: MobileNetV2: no paper"),
+    (["--reduced-tail", "--backbone", "v2"], "reduced_tail: MobileNetV2: no paper"),
     (["--freeze-stages", "6"], "--freeze-stages: 6"),
 ]
 
