@@ -168,6 +168,7 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path, real_data) -> None:
         "VOC": f"{real}/bccd",
         "BCCD": f"{real}/bccd",
         "photos/": f"{real}/coco_mini/val2017",
+        "CAMVID": f"{real}/camvid",
     }
     tree = write_cityscapes_streets(tmp_path / "tree", images={"train": 4, "val": 2}, workers=1, progress=False)
     places["CITYSCAPES"] = str(tree)
