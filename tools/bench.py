@@ -10,6 +10,7 @@ is measured in a process of its own for each side. Prints a table on stdout.
 import argparse
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,8 +47,10 @@ def main() -> None:
         show(bench_masks.rows(options.rounds))
 
 
-def show(rows: list[str]) -> None:
-    print("\n".join(rows), flush=True)
+def show(rows: Iterator[str]) -> None:
+    """Each as soon as it is measured."""
+    for row in rows:
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -22,13 +22,14 @@ SIZE, BATCH, OBJECTS = 320, 16, 8
 SPREAD = 1.0  # of the class predictors: scores as peaked as a trained net's, most of them near 0
 
 
-def rows(folder: Path | None, rounds: int, compiled: bool) -> list[str]:
+def rows(folder: Path | None, rounds: int, compiled: bool) -> Iterator[str]:
     """folder: of pictures to load; else real ones, else scenes."""
-    found = [*training_rows(rounds, compiled), *inference_rows(rounds * 4), *loading_rows(folder, rounds)]
+    yield from training_rows(rounds, compiled)
+    yield from inference_rows(rounds * 4)
+    yield from loading_rows(folder, rounds)
     if sys.platform == "linux":
-        found.append(memory_row(f"peak memory, training at batch {BATCH}", "detection-train"))
-        found.append(memory_row("peak memory, one image", "detection-infer"))
-    return found
+        yield memory_row(f"peak memory, training at batch {BATCH}", "detection-train")
+        yield memory_row("peak memory, one image", "detection-infer")
 
 
 def models() -> tuple[torch.nn.Module, SSD]:

@@ -7,7 +7,7 @@ The images are street scenes that densenets draws. A prediction is the truth mov
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,10 +31,11 @@ FEW, TIMES = 20, 5  # images of the smaller split, and how often the larger one 
 MOVED, CELL, WRONG = 3, 8, 0.05  # px, px, and the part of the squares
 
 
-def rows(rounds: int) -> list[str]:
+def rows(rounds: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
-        found = counting_rows(Path(folder), rounds)
-        return found + (memory_rows(Path(folder)) if sys.platform == "linux" else [])
+        yield from counting_rows(Path(folder), rounds)
+        if sys.platform == "linux":
+            yield from memory_rows(Path(folder))
 
 
 def draw(folder: Path, images: int, size: tuple[int, int]) -> Path:

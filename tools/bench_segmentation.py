@@ -6,7 +6,7 @@ logits are checked to be equal. Torchvision's images are normalised before the c
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -25,13 +25,12 @@ BLOCK = 16  # px: the sides of the truth's pieces
 FORMS = ("`lraspp`", "`lraspp-torchvision`")
 
 
-def rows(rounds: int) -> list[str]:
-    found = training_rows(max(3, rounds // 3))
+def rows(rounds: int) -> Iterator[str]:
     for size in SIZES:
-        found += inference_rows(max(3, rounds // 2), size)
+        yield from inference_rows(max(3, rounds // 2), size)
+    yield from training_rows(max(3, rounds // 3))
     if sys.platform == "linux":
-        found.append(memory_row(f"peak memory, training step of {sized(CROP, BATCH)}", "segmentation-train"))
-    return found
+        yield memory_row(f"peak memory, training step of {sized(CROP, BATCH)}", "segmentation-train")
 
 
 def sized(size: tuple[int, int], batch: int = 1) -> str:
