@@ -1,0 +1,23 @@
+"""The settings: each field here is a YAML key, a command-line flag and a Python argument at once. Imports no torch."""
+
+from densenets.config.detection import Anchors, Augment, EvalDetection, SSDOptions, TrainDetection
+from densenets.config.others import CheckData, Predict
+from densenets.config.segmentation import EvalSegmentation, SegmentationOptions, TrainSegmentation
+from densenets.config.shared import Evaluation, ReadingRules, Training, expect
+
+__all__ = [
+    "Anchors",
+    "Augment",
+    "CheckData",
+    "EvalDetection",
+    "EvalSegmentation",
+    "Evaluation",
+    "Predict",
+    "ReadingRules",
+    "SSDOptions",
+    "SegmentationOptions",
+    "TrainDetection",
+    "TrainSegmentation",
+    "Training",
+    "expect",
+]

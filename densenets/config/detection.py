@@ -1,0 +1,138 @@
+"""The settings of detection."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from densenets.config.shared import Evaluation, Training, expect
+
+Anchors = Literal["tf", "torchvision"]
+Augment = Literal["none", "flip", "ssd", "ssdlite"]
+
+
+@dataclass
+class SSDOptions:
+    """What SSD and SSDLite can be told (papers: sections on anchors, matching and losses in V1, V2, V3).
+
+    Args:
+        anchors: default boxes: "tf" has 3 on the first map as the papers, "torchvision" 6 everywhere.
+        scales: own scales as parts of the shorter side, one for each of the 6 maps and one more.
+        aspect_ratios: besides 1; each stands for its inverse too. One list for all maps, or one list a map.
+        predictor_kernel: side of the predictors' kernel; as published where not given (SSD 1, SSDLite 3).
+        bn_momentum: of the head's BatchNorm, and of the backbone's.
+        loss: "softmax" (cross-entropy, hard negatives) or "focal" (sigmoid).
+        match_iou: overlap from which a default box must find an object.
+        negative_ratio: hard negatives for each positive.
+        min_negatives: hard negatives an image has at least, so that one without objects teaches too.
+        focal_alpha: weight of the objects in the focal loss.
+        focal_gamma: how strongly the focal loss turns to what is hard.
+        box_weight: weight of the box loss.
+        score_threshold: scores at or below it are no detection.
+        top_k: candidates before NMS: the best over all classes ("global"), or of each class ("per-class").
+        candidates: how many of them.
+        nms_iou: overlap at which the lesser of two detections of a class is dropped.
+        detections: how many an image gives at most.
+    """
+
+    anchors: Anchors = "tf"
+    scales: list[float] | None = None
+    aspect_ratios: list[float] | list[list[float]] = field(default_factory=lambda: [2.0, 3.0])
+    predictor_kernel: Literal[1, 3] | None = None
+    bn_momentum: float = 0.03
+    loss: Literal["softmax", "focal"] = "softmax"
+    match_iou: float = 0.5
+    negative_ratio: float = 3.0
+    min_negatives: int = 3
+    focal_alpha: float = 0.75
+    focal_gamma: float = 2.0
+    box_weight: float = 1.0
+    score_threshold: float = 0.001
+    top_k: Literal["global", "per-class"] = "global"
+    candidates: int = 400
+    nms_iou: float = 0.55
+    detections: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "detections", "min_negatives"):
+            expect(f"ssd.{name}", getattr(self, name), 1, 100_000)
+        for name in ("match_iou", "score_threshold", "nms_iou", "bn_momentum", "focal_alpha"):
+            expect(f"ssd.{name}", getattr(self, name), 0, 1)
+        for name in ("negative_ratio", "focal_gamma", "box_weight"):
+            expect(f"ssd.{name}", getattr(self, name), 0)
+
+
+@dataclass(kw_only=True)
+class TrainDetection(Training):
+    """Train a detector and judge it by COCO's 12 numbers.
+
+    Args:
+        head: the part that says what is where: ssd or ssdlite.
+        size: side of the square canvas in px, or its height and width.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program, which come
+            with settings of their own (the configuration "streets").
+        train_annotations: COCO JSON to train on, in place of --data.
+        train_images: folder of its pictures.
+        val_annotations: COCO JSON to validate on, in place of --data.
+        val_images: folder of its pictures.
+        reduced_tail: halve the last stage of V3 (the dagger of V3 Table 6).
+        scale_last: let V2's last layer shrink below width 1, as detection does; ImageNet weights keep 1280.
+        augment: recipe of augmentation.
+        ssd: settings of SSD and SSDLite.
+    """
+
+    configs: ClassVar[str] = "detection"  # the folder of those that come with densenets
+
+    head: str = "ssdlite"
+    size: int | list[int] = 320
+    data: str = "streets"
+    train_annotations: str | None = None
+    train_images: str | None = None
+    val_annotations: str | None = None
+    val_images: str | None = None
+    reduced_tail: bool = False
+    scale_last: bool = True
+    augment: Augment = "ssdlite"
+    ssd: SSDOptions = field(default_factory=SSDOptions)
+
+    @property
+    def options(self) -> SSDOptions:
+        """The head's."""
+        return self.ssd
+
+
+@dataclass(kw_only=True)
+class EvalDetection(Evaluation):
+    """Judge a trained detector, or a predictions file, by COCO's 12 numbers.
+
+    Args:
+        predictions: predictions.json to judge in place of a checkpoint, or the folder of an evaluation.
+        partial: judge predictions although they lack images.
+        data: folder of a data set (COCO or Pascal VOC layout), or "streets"; the run's own where not given.
+        annotations: COCO JSON to judge on, in place of --data.
+        images: folder of its pictures.
+        out: folder for results.json, predictions.json and the sheet of pictures; made where missing.
+        batch_size: images a step and a process.
+        judge: the program that computes the numbers; "faster" (faster-coco-eval, an extra) gives the same ones.
+        max_detections: how many of an image and a class count; 100 in COCO's own numbers.
+        score_threshold: scores at or below it are no detection; the checkpoint's own where not given.
+        nms_iou: overlap at which the lesser of two detections of a class is dropped; likewise.
+    """
+
+    predictions: str | None = None
+    partial: bool = False
+    data: str | None = None
+    annotations: str | None = None
+    images: str | None = None
+    out: str | None = None
+    batch_size: int = 16
+    judge: Literal["pycocotools", "faster"] = "pycocotools"
+    max_detections: int = 100
+    score_threshold: float | None = None
+    nms_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect("batch_size", self.batch_size, 1)
+        expect("max_detections", self.max_detections, 11, 10_000)
+        for name in ("score_threshold", "nms_iou"):
+            if getattr(self, name) is not None:
+                expect(name, getattr(self, name), 0, 1)
