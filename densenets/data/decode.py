@@ -158,7 +158,7 @@ def _upright(image: Image.Image, name: str, size: Sequence[int] | np.ndarray | N
 def orientation(image: Image.Image) -> int:
     """EXIF's 1 to 8; 1 where there is none, or none that can be read: the picture itself may still be sound."""
     try:
-        return image.getexif().get(ORIENTATION, 1)
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception as error:  # as of the pixels, so of the metadata
         logger.debug("EXIF cannot be read: %s", error)
         return 1

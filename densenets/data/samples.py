@@ -1,6 +1,7 @@
 """Samples drawn from a split, whatever the task: by whom they may be decided, what stands in for an unreadable one,
 and how they become a batch."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -53,7 +54,7 @@ def stretched(split: Split, index: int, canvas: Size) -> ImageInfo:
     return ImageInfo(int(split.image_ids[index]), str(split.files[index]), height, width, scale)
 
 
-class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target]):
+class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target], ABC):
     """Samples by (epoch, index): what is drawn depends on (seed, epoch, image id), never on worker or process.
 
     substitute: in training another picture takes the place of one that cannot be read and the fault travels along in
@@ -68,17 +69,17 @@ class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target]):
         self.substitute = substitute
         self._unreadable = torch.zeros(len(split), dtype=torch.bool).share_memory_()  # the loading processes' too
 
+    @abstractmethod
     def read(self, index: int) -> Read:
         """The files of the image at `index`. Raises PictureError where another image may stand in for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, index: int, files: Read, seed: int) -> tuple[np.ndarray, Target]:
         """The (H, W, 3) uint8 image and its target, from what was read; all chance comes from `seed`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def image_sizes(self) -> list[Size]:
         """The size of the image of each sample."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.split)

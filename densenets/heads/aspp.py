@@ -1,5 +1,7 @@
 """R-ASPP, LR-ASPP and DeepLabV3's ASPP (papers: V3 section 6.4 and Figure 10, V2 section 6.3, DeepLabV3)."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,8 +47,9 @@ class ASPP(Segmentation):
         for part in (self.branches, self.project, self.classifier):
             self.initialise(part)
 
+    @abstractmethod
     def _branches(self, channels: int, stride: int) -> list[nn.Module]:
-        raise NotImplementedError
+        """What reads the map of so many channels at this stride, side by side."""
 
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         x = taps["context"]
@@ -101,7 +104,8 @@ class LRASPP(Segmentation):
 
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         low, x = taps[self.taps[0]], taps["context"]
-        y = self.left_out(self.branch(x) * self.gates(x))
+        gates = self.gates(x)  # before the branch, whose gradient then sets the layout of x's: channels_last
+        y = self.left_out(self.branch(x) * gates)
         if self.coarser:
             y = upsampled(y, low.shape[-2:])
         logits: Tensor = self.low_classifier(low) + self.high_classifier(y)

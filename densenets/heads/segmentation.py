@@ -1,5 +1,6 @@
 """What every segmentation head shares: the losses over the mask's pixels, and logits at the image's size."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from densenets.layers import ActivationName, ConvNormAct, start_small
 AUXILIARY_TAP = "c4"
 
 
-class Segmentation(nn.Module):
+class Segmentation(nn.Module, ABC):
     """A backbone and what stands on its taps, for images of any size (see `contract.Segmenter`).
 
     Args:
@@ -83,9 +84,9 @@ class Segmentation(nn.Module):
                 "images at least; take a larger batch, or more pictures [T04]"
             )
 
+    @abstractmethod
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         """The backbone's maps -> (N, C, h, w) logits."""
-        raise NotImplementedError
 
     def raw(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C, h, w) logits, at the stride where the head ends."""

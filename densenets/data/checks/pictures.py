@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from densenets.data.checks.findings import CODE, Findings
-from densenets.data.decode import FORMATS, ORIENTATION, AnimationError, PictureError, decode_image, read_bytes
+from densenets.data.decode import FORMATS, AnimationError, PictureError, decode_image, orientation, read_bytes
 from densenets.data.streets.many import drawn_by_many
 from densenets.errors import DensenetsError, InputError, WorkerError, printable
 
@@ -89,11 +89,7 @@ def _header(data: bytes) -> tuple[str, str, tuple[int, int], int]:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception:  # Pillow's parsers raise almost anything
         return NO_HEADER
-    try:
-        orientation = int(image.getexif().get(ORIENTATION, 1))
-    except Exception:
-        orientation = 1
-    return image.format or "", image.mode, (image.height, image.width), orientation
+    return image.format or "", image.mode, (image.height, image.width), orientation(image)
 
 
 def inspect_all(jobs: Sequence[Job], workers: int) -> list[Picture]:
