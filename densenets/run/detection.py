@@ -16,7 +16,7 @@ from densenets.data.module import DataModule, detection_data
 from densenets.errors import InputError, Problems, printable
 from densenets.metrics.coco_map import evaluate_columns, format_table
 from densenets.metrics.judge import CocoJudge
-from densenets.metrics.official import Judge, find_judge
+from densenets.metrics.official import find_judge
 from densenets.metrics.parts import part_files, read_parts, remove_parts
 from densenets.metrics.predictions import Predictions, check_columns, read_predictions, write_predictions
 from densenets.run.data import open_one, open_training, rules_of, tell_reading
@@ -41,17 +41,20 @@ def evaluate_detection(settings: EvalDetection) -> Outcome:
         raise InputError("give either --checkpoint or --predictions")
     if settings.partial and settings.predictions is None:
         raise InputError("--partial: goes with --predictions: a checkpoint is judged on every image")
-    official = find_judge(settings.judge)
+    kind = Detection(settings.judge)
     with new_folder(Path(settings.out) if settings.out is not None else None):
         if settings.checkpoint is not None:
-            return judge_checkpoint(settings, settings.checkpoint, Detection())
-        return _judge_file(settings, official)
+            return judge_checkpoint(settings, settings.checkpoint, kind)
+        return _judge_file(settings, kind)
 
 
 class Detection:
-    """`kind.Kind`, for boxes."""
+    """`kind.Kind`, for boxes. judge: the program that computes the numbers, as `find_judge` knows it."""
 
     task = "detection"
+
+    def __init__(self, judge: str = "pycocotools") -> None:
+        self.word, self.official = judge, find_judge(judge)
 
     def open_training(self, settings: TrainDetection) -> tuple[DetectionSplit, DetectionSplit]:
         return open_training(settings)
@@ -110,8 +113,8 @@ class Detection:
         evaluation: dict[str, Any],
         before: Predictions | None,
     ) -> CocoJudge:
-        official, most = find_judge(settings.judge), settings.max_detections
-        return CocoJudge(split.ground_truth(), split.category_ids, out, evaluation, before, most, official)
+        most = settings.max_detections
+        return CocoJudge(split.ground_truth(), split.category_ids, out, evaluation, before, most, self.official)
 
     def read_before(self, files: Sequence[Path], split: DetectionSplit) -> tuple[dict[str, Any] | None, Predictions]:
         parts = read_parts(files)
@@ -128,7 +131,7 @@ class Detection:
     ) -> Outcome:
         split = data.validation.split
         assert isinstance(split, DetectionSplit)
-        return _report(metrics, judge.predictions(), split, out, source)
+        return _report(metrics, judge.predictions(), split, out, {**source, "judge": self.word})
 
 
 def _report(
@@ -153,7 +156,7 @@ def _report(
 # Predictions
 
 
-def _judge_file(settings: EvalDetection, official: Judge) -> Outcome:
+def _judge_file(settings: EvalDetection, kind: Detection) -> Outcome:
     assert settings.predictions is not None
     place = Path(settings.predictions)
     files = part_files(place) if place.is_dir() else [place] if place.suffix == ".jsonl" else []
@@ -161,7 +164,7 @@ def _judge_file(settings: EvalDetection, official: Judge) -> Outcome:
     file = place / FILE if place.is_dir() else place
     earlier = said_earlier((parts.evaluation or {}) if parts else _results_beside(file))
     _refuse_other_split(settings, earlier.data)
-    split, source = Detection().open_judged(settings, earlier.data, earlier.classes)
+    split, source = kind.open_judged(settings, earlier.data, earlier.classes)
     if parts:
         log.info(
             "%d part files of an evaluation that did not end: %d images", len(files), len(parts.predictions.images)
@@ -177,11 +180,11 @@ def _judge_file(settings: EvalDetection, official: Judge) -> Outcome:
         seen=judged.images.tolist(),
         partial=settings.partial,
         per_image=settings.max_detections,
-        judge=official,
+        judge=kind.official,
     )
     if silent:
         metrics = {**metrics, "partial": True, "counts": {**metrics["counts"], "without_predictions": silent}}
-    told = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
+    told = {"predictions": settings.predictions, "data": source, "judge": kind.word, "produced_by": provenance(CPU)}
     return _report(metrics, judged, split, Path(settings.out) if settings.out else None, told)
 
 

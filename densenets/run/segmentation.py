@@ -1,5 +1,6 @@
 """Segmentation: what is trained and judged on what, mean IoU, folders of predicted masks."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from densenets import draw
 from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import EvalSegmentation, TrainSegmentation
-from densenets.contract import ImageInfo
+from densenets.contract import IGNORED, ImageInfo
 from densenets.data import open_segmentation
+from densenets.data.decode import PictureError
 from densenets.data.mask_transforms import MaskAugmentation
 from densenets.data.module import DataModule
 from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
@@ -96,7 +98,10 @@ class Segmentation:
         """Classes that the masks of the two splits know by the same ids."""
         ignored = settings.ignore_ids
         train = open_one(settings, settings.data, settings.train_split, settings.classes or None, ignored)
-        return train, open_one(settings, settings.data, settings.val_split, train.classes, ignored)
+        val = open_one(settings, settings.data, settings.val_split, train.classes, ignored)
+        for split, name in ((train, settings.train_split), (val, settings.val_split)):
+            _refuse_nothing(split, f"{printable(settings.data)}, split {printable(name)}")
+        return train, val
 
     def judged_on(self, settings: TrainSegmentation) -> dict[str, Any]:
         data = settings.data if settings.data == "streets" else str(Path(settings.data).resolve())
@@ -187,6 +192,15 @@ class Segmentation:
         samples = data.validation
         assert isinstance(samples, SegmentationDataset)
         return _report(metrics, samples.split, partial(_predicted, net, samples), out, source)
+
+
+def _refuse_nothing(split: SegmentationSplit, where: str) -> None:
+    """InputError unless some mask has a pixel of a class; of most splits the first one does."""
+    for index in range(len(split)):
+        with contextlib.suppress(PictureError):  # one that cannot be read is for whoever needs it
+            if (split.truth(index).ids != IGNORED).any():
+                return
+    raise InputError(f"{where}: no pixel of a class in any mask [D36]")
 
 
 def _at_stride(model: nn.Module, description: ModelDescription, stride: int) -> nn.Module:

@@ -40,18 +40,12 @@ def telling_of_the_dead(data: DataModule, trainer: L.Trainer) -> Iterator[None]:
 
 
 class HeedTheOthers(Callback):
-    """Ends this process soon after another one ended with a fault: the next sum over all of them may be far off."""
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        _heed()
+    """Ends this process soon after another one ended with a fault, in a validation, where the next word between them
+    may be far off; a step of training has one of its own."""
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        _heed()
-
-
-def _heed() -> None:
-    if distributed() and (code := _code_of_another()):
-        raise _ended(code)
+        if distributed() and (code := _code_of_another()):
+            raise _ended(code)
 
 
 def _in_words(fault: Exception, data: DataModule) -> Exception:

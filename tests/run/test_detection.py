@@ -71,6 +71,7 @@ def test_a_predictions_file_gives_the_numbers_of_its_checkpoint(shapes, quick, t
     from_file = evaluate_detection(EvalDetection(predictions=file, data=str(data))).results
     for name in NUMBERS:
         assert trained[name] == again.results[name] == from_file[name]
+    assert [one["judge"] for one in (trained, again.results, from_file)] == ["pycocotools"] * 3  # it stands in each
     best = str(Path(settings.out) / "checkpoints" / "best.ckpt")
     assert evaluate_detection(EvalDetection(checkpoint=best, data=str(data), workers=0)).results["AP"] == trained["AP"]
 

@@ -214,6 +214,20 @@ def test_every_way_to_look_stands_in_the_result(run: Path, changes: dict[str, An
     assert sum(map(sum, results["confusion"])) == results["counts"]["pixels"]
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_masks_without_any_class_are_refused_before_the_training(
+    quick: Quick, streets: Path, tmp_path: Path, split: str
+) -> None:
+    root = shutil.copytree(streets, tmp_path / "tree")
+    for mask in root.glob(f"gtFine/{split}/*/*_labelIds.png"):
+        Image.fromarray(np.zeros((96, 144), dtype=np.uint8)).save(mask)
+    for objects in root.glob(f"gtFine/{split}/*/*_instanceIds.png"):
+        objects.unlink()
+    with pytest.raises(InputError, match=rf"split {split}: no pixel of a class in any mask \[D36\]"):
+        train_segmentation(quick(data=str(root)))
+    assert not (tmp_path / "run").exists()
+
+
 def test_prediction_at_the_size_of_the_file(run: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((50, 70, 3), 90, dtype=np.uint8)).save(tmp_path / "one.png")
     outcome = predict(Predict(checkpoint=str(run), images=[str(tmp_path / "one.png")], out=str(tmp_path / "out")))
