@@ -1,11 +1,16 @@
-"""Small segmentation sets written to disk."""
+"""Small segmentation sets written to disk, and how they are read."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from noise import speckled
 from PIL import Image
+
+from densenets.data import open_segmentation
+from densenets.errors import InputError
 
 CITY = "lindenau"
 
@@ -59,3 +64,21 @@ def write_voc(root: Path, split: str = "train", count: int = 3, size: tuple[int,
     (root / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
     (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(names) + "\n")
     return root
+
+
+def raw(path: object) -> np.ndarray:
+    return np.asarray(Image.open(str(path)))
+
+
+def told(data: Path, split: str = "train", **how: Any) -> list[str]:
+    """The lines with which a set is refused, its masks read too; the folder's name left out."""
+    with pytest.raises(InputError) as fault:
+        read_all(data, split, **how)
+    return str(fault.value).replace(f"{data}/", "").splitlines()
+
+
+def read_all(data: Path, split: str, **how: Any) -> None:
+    found = open_segmentation(data, split, **how)
+    for index in range(len(found)):
+        found.picture(index)
+        found.truth(index, instances=True)
