@@ -81,7 +81,7 @@ def test_odd_names(capsys: pytest.CaptureFixture[str], flag: str, name: str) -> 
 # Values
 
 VALUES = {
-    "--size 1": (TRAIN, "size: 1: expected 32 px"),
+    "--size 1": (TRAIN, "--size: 1: expected 32 px"),
     "--eval-size 1": (TRAIN, "--eval-size: 1: expected 32 px"),
     "--eval-size 64 64 64": (TRAIN, "--eval-size: [64, 64, 64]: expected one side, or height and width"),
     "--eval-batch 0": (TRAIN, "--eval-batch: 0: expected 1"),
@@ -93,7 +93,8 @@ VALUES = {
     f"--classes sky road car {' '.join(f'k{i}' for i in range(300))}": (TRAIN, "--classes: 303 classes; 1 to 254"),
     "--scale-range 1": (TRAIN, "--scale-range: [1.0]: expected two factors"),
     "--scale-range 0 1": (TRAIN, "--scale-range: [0.0, 1.0]: expected two factors"),
-    "--seg.class-weights 1 2": (TRAIN, "seg.class_weights: 2 weights given, one for each of 3 wanted"),
+    "--seg.class-weights 1 2": (TRAIN, "--seg.class-weights: 3 classes, of which each needs a weight; given: 2"),
+    "--seg.class-weights 1 2 3 4": (TRAIN, "--seg.class-weights: 3 classes, of which each needs a weight; given: 4"),
     "--seg.class-weights 0 0 0": (TRAIN, "--seg.class-weights: all are 0"),
     "--seg.class-weights 1 -1 1": (TRAIN, "--seg.class-weights: -1.0: expected 0"),
     "--seg.output-stride 7": (TRAIN, "--seg.output-stride: 7: expected one of 8, 16, 32"),
@@ -103,6 +104,12 @@ VALUES = {
     "--train-split x": (TRAIN, 'no split "x"; there are train, val'),
     "--head ssd": (TRAIN, "--head: ssd: expected one of raspp"),
     "--ssd.anchors tf": (TRAIN, "--ssd.anchors: no such setting"),
+    "--seg.bn-momentum 2": (TRAIN, "--seg.bn-momentum: 2.0: expected 0 to 1"),
+    "--seg.ohem-threshold 2": (TRAIN, "--seg.ohem-threshold: 2.0: expected 0 to 1"),
+    "--seg.ohem-kept -1": (TRAIN, "--seg.ohem-kept: -1.0: expected 0 to 1"),
+    "--seg.label-smoothing 2": (TRAIN, "--seg.label-smoothing: 2.0: expected 0 to 1"),
+    "--seg.auxiliary nan": (TRAIN, "--seg.auxiliary: nan: expected float"),
+    "--seg.x 1": (TRAIN, "--seg.x: no such setting; did you mean"),
     "--size 16": (EVAL, "--size: 16: expected 32 px"),
     "--window 0": (EVAL, "--window: 0: expected 32 px"),
     "--window 64 64 64": (EVAL, "--window: [64, 64, 64]: expected one side"),
@@ -126,7 +133,10 @@ VALUES = {
 @pytest.mark.parametrize("flag", VALUES, ids=lambda flag: flag[:40])
 def test_values_that_do_not_go(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     words, said = VALUES[flag]
-    assert said in refused(capsys, [*words, *flag.split()])[0]
+    line = refused(capsys, [*words, *flag.split()])[0]
+    assert said in line
+    if flag.startswith(("--seg.", "--size")):  # as it was typed
+        assert line.startswith(f"densenets: error: {flag.split()[0]}: ")
 
 
 # Checkpoints

@@ -44,7 +44,9 @@ class Segmentation(nn.Module, ABC):
             raise InputError(f"{num_classes} classes: a mask tells {IGNORED} apart at most")
         weights = options.class_weights
         if weights is not None and len(weights) != num_classes:
-            raise InputError(f"seg.class_weights: {len(weights)} weights given, one for each of {num_classes} wanted")
+            raise InputError(
+                f"--seg.class-weights: {num_classes} classes, of which each needs a weight; given: {len(weights)}"
+            )
         auxiliary = (AUXILIARY_TAP,) if options.auxiliary else ()
         self.backbone = backbone.keep([*self.taps, *auxiliary])
         self.num_classes, self.canvas, self.options = num_classes, canvas, options

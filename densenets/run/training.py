@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 def train(settings: Any, kind: Kind) -> Outcome:
     """Train, judge the best checkpoint, and leave everything in the run folder. settings: of the kind's `Training`."""
-    canvas_of(settings.size)
+    canvas_of(settings.size, "--size")
     if settings.head not in (words := heads_of(kind.task)):
         raise InputError(f"--head: {printable(settings.head)}: expected one of {', '.join(words)}")
     refuse_bad_trainer(settings)

@@ -184,7 +184,7 @@ def test_one_image_is_enough_where_no_map_is_1x1(head: str) -> None:
     ("classes", "options", "words"),
     [
         (300, {}, "300 classes: a mask tells 255 apart"),
-        (5, {"class_weights": [1.0, 2.0]}, "seg.class_weights: 2 weights given, one for each of 5"),
+        (5, {"class_weights": [1.0, 2.0]}, "^--seg.class-weights: 5 classes, of which each needs a weight; given: 2$"),
     ],
 )
 def test_options_that_cannot_be_met_are_named(classes: int, options: dict, words: str) -> None:
