@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from densenets import __version__
 from densenets.config import CheckData, EvalDetection, EvalSegmentation, Predict, TrainDetection, TrainSegmentation
 from densenets.errors import DensenetsError, Stopped, printable
+from densenets.heads import HEADS, refuse_other_task
 
 
 class Command(NamedTuple):
@@ -22,6 +23,11 @@ class Command(NamedTuple):
     settings: type[Any]
     function: str
     default_config: str | None = None
+
+    def judge_run(self, place: str, head: object) -> None:
+        """Whether a run that is to be resumed is of the command's task; a head that nobody knows is for later."""
+        if isinstance(head, str) and head in HEADS:
+            refuse_other_task(head, self.settings.configs, place, "--resume")
 
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -67,7 +73,7 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     command = COMMANDS[name]
     try:
-        settings = parse(command.settings, argv, prog, command.default_config)
+        settings = parse(command.settings, argv, prog, command.default_config, command.judge_run)
         outcome = getattr(import_module("densenets.run"), command.function)(settings)
     except Stopped as fault:  # as it was asked to, and nothing is wrong
         return _fail(_message(fault), fault.exit_code, "densenets: ")

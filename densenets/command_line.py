@@ -10,7 +10,7 @@ import json
 import os
 import re
 from argparse import HelpFormatter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType
@@ -46,17 +46,26 @@ class Parser(ArgumentParser):
         return re.sub(r"usage:.*?\n\n", f"usage: {self.prog} [--config NAME] [--FLAG VALUE ...]\n\n", plain, flags=re.S)
 
 
-def parse(settings: type[Settings], argv: Sequence[str], prog: str, default_config: str | None = None) -> Settings:
+def parse(
+    settings: type[Settings],
+    argv: Sequence[str],
+    prog: str,
+    default_config: str | None = None,
+    judge_run: Callable[[str, object], None] = lambda place, head: None,
+) -> Settings:
     """The settings that `argv` asks for. Raises InputError; --help and --print-config end the program.
 
-    default_config: name of the configuration (and of its data) that holds where no flag names another.
+    default_config: name of the configuration (and of its data) that holds where no flag names another. judge_run: is
+    told of a run to be resumed and of its settings' head; raises InputError for one that is not for this command.
     """
     kinds = dict(_kinds(settings))
     folder = getattr(settings, "configs", "*")
     words = _normalise(argv, kinds, folder)
     resumed = next((word.partition("=")[2] for word in words if word.startswith("--resume=")), "auto")
     if resumed != "auto":  # which repeats the flags of the first start
-        words[:0] = _config_of_run(Path(resumed))
+        for file in _config_of_run(Path(resumed)):
+            judge_run(resumed, _read_config(file).get("head"))
+            words.insert(0, f"--config={file}")
     elif default_config and not any(_names_data(word, default_config) for word in words):
         words.insert(0, f"--config={find_config(default_config, folder)}")
     for word in words:
@@ -97,11 +106,8 @@ def find_config(name: str, task: str = "*") -> Path:
     raise InputError(f"--config: {printable(name)}: no such file, nor a name among {', '.join(sorted(known))}")
 
 
-def _check_config(file: Path, settings: Any) -> None:
-    """Raises InputError unless the file is small plain YAML that names settings only.
-
-    jsonargparse would take the name of a file or of a class for a group of settings, read the one, import the other.
-    """
+def _read_config(file: Path) -> dict[Any, Any]:
+    """Raises InputError unless the file is small plain YAML of names and values."""
     check_yaml(file)
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -109,6 +115,15 @@ def _check_config(file: Path, settings: Any) -> None:
         raise InputError(f"{printable(file)}: not valid YAML: {_plain(fault)} [X04]") from fault
     if not isinstance(document, dict):
         raise InputError(f"{printable(file)}: holds no settings; expected lines such as batch_size: 16")
+    return document
+
+
+def _check_config(file: Path, settings: Any) -> None:
+    """Raises InputError unless the file names settings only.
+
+    jsonargparse would take the name of a file or of a class for a group of settings, read the one, import the other.
+    """
+    document = _read_config(file)
     try:
         _check_names(document, settings, "")
     except InputError as fault:
@@ -131,10 +146,10 @@ def _plain(value: object) -> str:
     return printable(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
-def _config_of_run(resumed: Path) -> list[str]:
+def _config_of_run(resumed: Path) -> list[Path]:
     """The settings that a run was started with; flags given now still beat them."""
     places = (resumed / "config.yaml", resumed.parent.parent / "config.yaml")  # of its folder; of its checkpoint
-    return [f"--config={place}" for place in places if place.is_file()][:1]
+    return [place for place in places if place.is_file()][:1]
 
 
 def _names_data(word: str, default: str) -> bool:

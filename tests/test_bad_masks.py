@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_bad_input import KINDS, NAMES, refused, tree
+from test_bad_input import KINDS, NAMES, good_checkpoint, refused, tree
 
 from densenets.build import ModelDescription, build_from
 from densenets.cli import main
@@ -172,6 +172,17 @@ def test_a_sound_checkpoint_is_judged(capsys: pytest.CaptureFixture[str]) -> Non
     assert main([*EVAL, "--submission", "sent"]) == 0
     assert sorted(path.name for path in Path("sent").iterdir()) == ["0.png", "1.png", "2.png"]
     assert main([*MASKS, "--predictions", "sent"]) == 0
+
+
+def test_a_run_of_detection_is_told_with_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("det run/checkpoints").mkdir(parents=True)
+    good_checkpoint(Path("det run/checkpoints/last.ckpt"))
+    is_one = "densenets: error: det run: is of detection (head ssdlite), not of segmentation; "
+    (line,) = refused(capsys, [*EVAL, "--checkpoint", "det run"])
+    assert line == f"{is_one}eval-det --checkpoint 'det run' judges it"
+    Path("det run/config.yaml").write_text("head: ssdlite\ntrain_annotations: null\n")
+    (line,) = refused(capsys, ["train-seg", "--resume", "det run"])
+    assert line == f"{is_one}train-det --resume 'det run' goes on with it"
 
 
 FORGED: list[Any] = [

@@ -1,5 +1,6 @@
 """The heads, by the word that chooses each. Looking at the words imports no torch."""
 
+import shlex
 from typing import NamedTuple
 
 from densenets.errors import InputError, printable
@@ -32,3 +33,17 @@ def task_of(head: str) -> str:
     if head not in HEADS:
         raise InputError(f"head: {printable(head)}: expected one of {', '.join(HEADS)}")
     return HEADS[head].task
+
+
+COMMANDS = {"detection": "det", "segmentation": "seg"}  # how the names of the commands of a task end
+
+
+def refuse_other_task(head: str, task: str, place: str, again: str) -> None:
+    """InputError for a run or checkpoint whose head is one of another task than the command's.
+
+    again: the flag that took `place`, --resume or --checkpoint, under which the other command takes it.
+    """
+    if (own := task_of(head)) != task:
+        verb, does = ("train", "goes on with") if again == "--resume" else ("eval", "judges")
+        way = f"{verb}-{COMMANDS[own]} {again} {shlex.quote(place)}"
+        raise InputError(f"{printable(place)}: is of {own} (head {head}), not of {task}; {printable(way)} {does} it")

@@ -8,7 +8,7 @@ from torch import nn
 
 from densenets.build import ModelDescription, build_from, check_shapes, load_state, read_description
 from densenets.errors import InputError, printable
-from densenets.heads import task_of
+from densenets.heads import refuse_other_task
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import read_checkpoint
 
@@ -24,8 +24,8 @@ def load(path: str, task: str | None = None) -> tuple[nn.Module, ModelDescriptio
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
     description = read_description(checkpoint.get("densenets"), str(file))
-    if task and task != (own := task_of(description.head)):
-        raise InputError(f"{printable(file)}: {description.head} is a head of {own}, not of {task}")
+    if task:
+        refuse_other_task(description.head, task, path, "--checkpoint")
     state = judged_state(checkpoint, str(file))
     check_shapes(description, state, str(file))
     model = build_from(description)

@@ -12,6 +12,7 @@ import torch
 from densenets.build import ModelDescription, read_description
 from densenets.config import ReadingRules, Training
 from densenets.errors import InputError, printable
+from densenets.heads import refuse_other_task
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import newest_sound, read_checkpoint
 
@@ -39,8 +40,9 @@ PARTS = {
 }
 
 
-def checkpoint_to_resume(settings: Training) -> Path | None:
-    """The newest sound checkpoint of the run that --resume names, or that very file; None for a new run."""
+def checkpoint_to_resume(settings: Training, task: str) -> Path | None:
+    """The newest sound checkpoint of the run that --resume names, or that very file; None for a new run. Raises
+    InputError, also for a run of another task."""
     if settings.resume is None:
         return None
     place = Path(settings.resume)
@@ -55,6 +57,8 @@ def checkpoint_to_resume(settings: Training) -> Path | None:
         raise InputError(f"--resume: {printable(found)}: expected a run folder or a file of its checkpoints folder")
     if settings.out is not None and Path(settings.out).resolve() != found.parent.parent.resolve():
         raise InputError(f"--out: {printable(settings.out)}: a resumed run stays in its folder")
+    head = read_description(_read(found).get("densenets"), str(found)).head
+    refuse_other_task(head, task, str(place), "--resume")
     return found
 
 

@@ -50,7 +50,7 @@ def train(settings: Any, kind: Kind) -> Outcome:
     if settings.head not in (words := heads_of(kind.task)):
         raise InputError(f"--head: {printable(settings.head)}: expected one of {', '.join(words)}")
     refuse_bad_trainer(settings)
-    checkpoint = checkpoint_to_resume(settings)
+    checkpoint = checkpoint_to_resume(settings, kind.task)
     L.seed_everything(settings.seed, verbose=False)
     train, val = kind.open_training(settings)
     description = _describe(settings, train)

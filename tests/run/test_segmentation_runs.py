@@ -246,7 +246,14 @@ def outcome_ids(run: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["eval-det", "--checkpoint", "RUN"], "lraspp is a head of segmentation, not of detection"),
+        (
+            ["eval-det", "--checkpoint", "RUN"],
+            "RUN: is of segmentation (head lraspp), not of detection; eval-seg --che",
+        ),
+        (["eval-det", "--checkpoint", "RUN/checkpoints/best.ckpt"], "eval-seg --checkpoint RUN/checkpoints/best.ckpt"),
+        (["train-det", "--resume", "RUN"], "train-seg --resume RUN goes on with it"),
+        (["train-det", "--resume=RUN/checkpoints/last.ckpt"], "train-seg --resume RUN/checkpoints/last.ckpt goes on"),
+        (["train-det", "--resume", "auto", "--out", "RUN"], "train-seg --resume RUN goes on with it"),
         (["train-seg", "--head", "ssd"], "--head: ssd: expected one of raspp, lraspp"),
         (["train-det", "--head", "lraspp"], "--head: lraspp: expected one of ssd, ssdlite"),
         (["eval-seg", "--predictions", "x", "--flip"], "--flip: goes with --checkpoint"),
@@ -258,5 +265,9 @@ def outcome_ids(run: Path) -> list[int]:
 def test_what_does_not_belong_is_one_line(
     run: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     assert main([word.replace("RUN", str(run)) for word in words]) == 2
-    assert said in capsys.readouterr().err
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("densenets: error: ")]
+    assert len(lines) == 1
+    assert said.replace("RUN", str(run)) in lines[0]
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
