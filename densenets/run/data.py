@@ -19,6 +19,7 @@ from densenets.errors import InputError, printable
 log = logging.getLogger(__name__)
 STREETS = {"train": 1200, "val": 150, "test": 150}
 STREETS_SIZE = (320, 480)
+SKIPPED = "skipped.jsonl"
 
 
 def open_training(settings: TrainDetection) -> tuple[DetectionSplit, DetectionSplit]:
@@ -59,14 +60,17 @@ def open_one(
 
 
 def tell_reading(splits: Sequence[Any], folder: Path | None) -> None:
-    """What reading left out and put right, in the log; what was left out also in the folder's skipped.jsonl."""
-    listing = None if folder is None else folder / "skipped.jsonl"
-    for line in skip_report(splits, listing):
+    """What reading left out and put right, in the log; for what was left out it refers to `list_skips`."""
+    for line in skip_report(splits, None if folder is None else folder / SKIPPED):
         log.warning("warning: %s", line)
     for line in note_report(splits):
         log.info(line)
-    if listing is not None:
-        write_skips(listing, [skip for split in splits for skip in split.skips])
+
+
+def list_skips(splits: Sequence[Any], folder: Path | None) -> None:
+    """What reading left out, in the folder's skipped.jsonl."""
+    if folder is not None:
+        write_skips(folder / SKIPPED, [skip for split in splits for skip in split.skips])
 
 
 def streets_folder(masks: bool = False) -> Path:

@@ -29,7 +29,7 @@ from densenets.metrics.prediction_masks import judge_folder, prediction_name, wr
 from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted, told
 from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.metrics.segmentation_table import format_table
-from densenets.run.data import rules_of, streets_folder, tell_reading
+from densenets.run.data import list_skips, rules_of, streets_folder, tell_reading
 from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank
 from densenets.run.pictures import sheet_rows, write_mask_sheet
@@ -133,7 +133,8 @@ class Segmentation:
             ignored = known.get("ignore_ids") or [] if _same_place(settings.data, known.get("data")) else []
         split = open_one(settings, data, settings.split, classes, ignored)
         if rank() == 0:
-            tell_reading([split], Path(settings.out) if settings.out else None)
+            tell_reading([split], out := Path(settings.out) if settings.out else None)
+            list_skips([split], out)
         return split, {"data": data, "split": settings.split, "ignore_ids": list(ignored)}
 
     def adapt(

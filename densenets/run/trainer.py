@@ -1,8 +1,9 @@
 """Lightning's trainer as a recipe asks for it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -18,6 +19,25 @@ from densenets.training.recipe import EMA, SameStatistics
 from densenets.training.records import ProgressBar
 from densenets.training.saving import Best, Saving
 from densenets.training.signals import take_signals_from
+
+
+class LateLogger(TensorBoardLogger):
+    """Makes its folder with the first numbers, though Lightning asks for the writer of its file before it trains: a
+    training that is refused leaves none."""
+
+    begun = False
+
+    @property
+    def experiment(self) -> Any:
+        return super().experiment if self.begun else None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.begun = True
+        super().log_metrics(metrics, step)
+
+    def save(self) -> None:
+        if self.begun:
+            super().save()
 
 
 def refuse_bad_trainer(settings: Training) -> None:
@@ -63,7 +83,7 @@ def build_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard", purge_step=steps or None),
+        logger=LateLogger(folder, name="", version="tensorboard", purge_step=steps or None),
         plugins=[DurableCheckpointIO(settings.on_save_error), *without_requeue()],
         callbacks=callbacks,
     )

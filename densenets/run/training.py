@@ -17,7 +17,7 @@ from densenets.data.loading import check_room
 from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
 from densenets.heads import heads_of
-from densenets.run.data import tell_reading
+from densenets.run.data import list_skips, tell_reading
 from densenets.run.evaluation import judge_with
 from densenets.run.folder import (
     Outcome,
@@ -79,7 +79,8 @@ def _train(
     records = Records(folder, judge.logged)
     stop = StopRequest()
     saving = Saving(folder / "checkpoints", settings.save_every, stop)
-    trainer = build_trainer(settings, folder, [records, saving], judge.logged, steps_done(checkpoint))
+    begun = Begun(settings, folder, [train, val])  # first: what it writes has to be there before a checkpoint is
+    trainer = build_trainer(settings, folder, [begun, records, saving], judge.logged, steps_done(checkpoint))
     now = origin(settings, train, val, trainer.world_size)
     if checkpoint is not None:
         check_same_training(checkpoint, description, now, settings.allow_config_change)
@@ -90,7 +91,6 @@ def _train(
     if trainer.is_global_zero:
         if checkpoint is not None:
             log.info("going on from %s, step %d", checkpoint, steps_done(checkpoint))
-        write_config(folder, settings)
         tell_reading([train, val], folder)
         remove_stale(folder)
         remove_stale(folder / "checkpoints")
@@ -109,6 +109,21 @@ def _train(
             "produced_by": provenance(trainer.strategy.root_device),
         }
         return _finish(kind, trainer, task, data, folder, source)
+
+
+class Begun(L.Callback):
+    """Writes down how a training was started as soon as it has learnt from a batch: one that is refused before, by its
+    first pictures too, leaves its folder as it was."""
+
+    def __init__(self, settings: Any, folder: Path, splits: list[Any]) -> None:
+        self.settings, self.folder, self.splits = settings, folder, splits
+        self.written = False
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.is_global_zero and not self.written:
+            write_config(self.folder, self.settings)
+            list_skips(self.splits, self.folder)
+            self.written = True
 
 
 def _build(settings: Training, description: ModelDescription, from_checkpoint: bool) -> nn.Module:
