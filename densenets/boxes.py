@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.ops import nms
 
 from densenets.contract import Detections
 
 BACKGROUND = -1  # a default box that no object claims
-IGNORED = -2  # a default box inside an ignore region: neither right nor wrong
+IGNORED = -2  # a default box that is neither right nor wrong: inside an ignore region, or with an overlap between both
 CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # for x, y, log w, log h (SSD; TensorFlow's scale factors)
 MAX_LOG_SIZE = math.log(1000 / 16)  # a decoded side is at most 62.5 times its default box's
 NMS_POOL = 3000  # NMS costs the square of what enters it; those beyond hardly ever reach the final 300
@@ -18,18 +19,20 @@ EXTREME_SCALES = (0.2, 0.95)  # of the shorter side, first and last map (papers:
 FIRST_MAP_SHAPES = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))  # (scale, ratio): TensorFlow's reduced first map
 
 
-def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
+def encode(boxes: Tensor, defaults: Tensor, weights: Sequence[float] = CODE_WEIGHTS) -> Tensor:
     """(A, 4) boxes as weighted offsets from (A, 4) default boxes."""
     x, y, w, h = _centre_size(boxes)
     dx, dy, dw, dh = _centre_size(defaults)
     offsets = ((x - dx) / dw, (y - dy) / dh, torch.log(w / dw), torch.log(h / dh))
-    return torch.stack([offset * weight for offset, weight in zip(offsets, CODE_WEIGHTS, strict=True)], dim=-1)
+    return torch.stack([offset * weight for offset, weight in zip(offsets, weights, strict=True)], dim=-1)
 
 
-def decode(offsets: Tensor, defaults: Tensor, canvas: tuple[int, int]) -> Tensor:
+def decode(
+    offsets: Tensor, defaults: Tensor, canvas: tuple[int, int], weights: Sequence[float] = CODE_WEIGHTS
+) -> Tensor:
     """The inverse of `encode`, cut at the canvas (H, W)."""
     dx, dy, dw, dh = _centre_size(defaults)
-    ox, oy, ow, oh = (offset / weight for offset, weight in zip(offsets.unbind(-1), CODE_WEIGHTS, strict=True))
+    ox, oy, ow, oh = (offset / weight for offset, weight in zip(offsets.unbind(-1), weights, strict=True))
     x, y = ox * dw + dx, oy * dh + dy
     w, h = ow.clamp(max=MAX_LOG_SIZE).exp() * dw, oh.clamp(max=MAX_LOG_SIZE).exp() * dh
     height, width = canvas
@@ -86,6 +89,29 @@ def default_boxes(canvas: tuple[int, int], grids: Sequence[tuple[int, int]], sha
     return torch.cat(boxes)
 
 
+def anchor_boxes(
+    grids: Sequence[tuple[int, int]],
+    steps: Sequence[tuple[int, int]],
+    sizes: Sequence[Sequence[float]],
+    ratios: Sequence[float],
+) -> Tensor:
+    """(A, 4) anchors in canvas px: map by map, row by row, cell by cell, ratio by ratio, size by size.
+
+    grids: (rows, columns) of each map; steps: px from row to row and from column to column; sizes: of each map, the
+    square root of an anchor's area in px; ratios: height / width. Corners are whole px from the centre; the first
+    centre is the canvas' corner, where that of a map is whose strided convolutions pad both sides (Faster R-CNN's
+    anchors as detectron and torchvision place them). Nothing is cut at the canvas.
+    """
+    root = torch.tensor(list(ratios)).sqrt()[:, None]
+    boxes = []
+    for (rows, columns), (down, across), own in zip(grids, steps, sizes, strict=True):
+        side = torch.tensor(list(own))[None]
+        half = torch.stack([side / root, side * root], dim=-1).reshape(1, -1, 2) / 2  # width, height
+        centres = torch.cartesian_prod(torch.arange(rows) * down, torch.arange(columns) * across).flip(-1)[:, None]
+        boxes.append(torch.cat([centres + (-half).round(), centres + half.round()], dim=-1).reshape(-1, 4))
+    return torch.cat(boxes)
+
+
 def area(boxes: Tensor) -> Tensor:
     """(..., 4) -> (...) px^2."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
@@ -104,11 +130,19 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / (area(a)[:, None] + area(b)[None, :] - shared)
 
 
-def match(defaults: Tensor, boxes: Tensor, ignore: Tensor | None, threshold: float) -> Tensor:
+def match(
+    defaults: Tensor,
+    boxes: Tensor,
+    ignore: Tensor | None,
+    threshold: float,
+    below: float | None = None,
+    forced: bool = True,
+) -> Tensor:
     """(A,) index of the box that each default box has to find, BACKGROUND or IGNORED (SSD paper, section 2.2).
 
     A default box takes the box it overlaps most, from IoU `threshold` on; the best default box of every box takes that
-    box whatever the overlap. What is left and lies by half or more inside an ignore region is IGNORED.
+    box whatever the overlap, where `forced`. What is left and lies by half or more inside an ignore region is IGNORED,
+    and what overlaps a box by `below` or more (Faster R-CNN paper, section 3.1.2).
     """
     found = torch.full((len(defaults),), BACKGROUND, dtype=torch.int64, device=defaults.device)
     if ignore is not None and len(ignore):
@@ -117,8 +151,11 @@ def match(defaults: Tensor, boxes: Tensor, ignore: Tensor | None, threshold: flo
     if len(boxes):
         overlap = iou(boxes, defaults)
         best, which = overlap.max(dim=0)
+        if below is not None:
+            found = found.masked_fill(best >= below, IGNORED)
         found = torch.where(best >= threshold, which, found)
-        found[overlap.argmax(dim=1)] = torch.arange(len(boxes), device=defaults.device)
+        if forced:
+            found[overlap.argmax(dim=1)] = torch.arange(len(boxes), device=defaults.device)
     return found
 
 
@@ -162,6 +199,18 @@ def suppress(
     best, index = (scores * kept).topk(min(keep, scores.shape[1]), dim=1)
     boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
     return Detections(boxes, labels.gather(1, index), best)
+
+
+def fill(found: Detections, count: int) -> Detections:
+    """(N, k) detections filled up to (N, count) with score 0: a coarse canvas may have fewer candidates than that."""
+    short = count - found.scores.shape[1]
+    if short <= 0:
+        return found
+    return Detections(
+        functional.pad(found.boxes, (0, 0, 0, short)),
+        functional.pad(found.labels, (0, short)),
+        functional.pad(found.scores, (0, short)),
+    )
 
 
 def _kept(boxes: Tensor, scores: Tensor, iou_limit: float) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,18 @@ from torch import Tensor, nn
 from densenets.backbones import BACKBONES, build_backbone
 from densenets.backbones.base import NORMALIZATIONS
 from densenets.backbones.weights import load_named, load_weights, read_state
-from densenets.config import SegmentationOptions, SSDOptions
+from densenets.config import DetectionOptions, RCNNOptions, SegmentationOptions, SSDOptions
 from densenets.errors import InputError, printable
 from densenets.heads import HEADS, task_of
 from densenets.heads import torchvision as tv
 
 if TYPE_CHECKING:  # the heads are imported when one is chosen
+    from densenets.heads.faster_rcnn import TwoStage
     from densenets.heads.segmentation import Segmentation
     from densenets.heads.ssd import SSD
 
-Options: TypeAlias = SSDOptions | SegmentationOptions
-Model: TypeAlias = "SSD | Segmentation"
+Options: TypeAlias = DetectionOptions | SegmentationOptions
+Model: TypeAlias = "SSD | TwoStage | Segmentation"
 
 MOST_CLASSES = 10_000
 LONGEST_SIDE = 8192  # px of a canvas
@@ -105,6 +106,7 @@ def build_model(
         scale_last=scale_last and backbone == "v2" and head_class.task == "detection",
         bn_momentum=options.bn_momentum,
         atrous=head_class.atrous,
+        bn_eps=options.bn_eps if isinstance(options, RCNNOptions) else None,
     )
     if weights is not None:
         load_weights(net, Path(weights))
@@ -249,19 +251,24 @@ def check_shapes(description: ModelDescription, state: dict[str, Any], source: s
             raise InputError(f"{printable(source)}: the weights do not fit: {told} [X08]")
 
 
-def load_torchvision(path: str | Path) -> Model:
-    """torchvision's own models from their state_dict: ssdlite320_mobilenet_v3_large, which gives the same boxes, scores
-    and labels (less 1: background is 0 there and none here), or lraspp_mobilenet_v3_large, the same logits.
+def load_torchvision(path: str | Path, size: int | tuple[int, int] | None = None) -> Model:
+    """torchvision's own models from their state_dict: ssdlite320_mobilenet_v3_large and
+    fasterrcnn_mobilenet_v3_large_fpn or ..._320_fpn, which give the same boxes, scores and labels (less 1: background
+    is 0 there and none here), or lraspp_mobilenet_v3_large, the same logits.
+
+    size: of a detector's canvas in px, 320 where not given. The two forms of Faster R-CNN have the same weights: up to
+    640 px it has the settings of the second (150 proposals, of a score above 0.05), beyond those of the first (1,000).
 
     Raises InputError for any other and for one that is not whole.
     """
     state = read_state(Path(path))
-    if not (tv.is_ssdlite(state) or tv.is_lraspp(state)):
-        known = "ssdlite320_mobilenet_v3_large or lraspp_mobilenet_v3_large"
-        raise InputError(f"{printable(path)}: not a state_dict of torchvision's {known}")
+    known = next((net for net in TORCHVISION if net.is_it(state)), None)
+    if known is None:
+        names = "ssdlite320_mobilenet_v3_large, fasterrcnn_mobilenet_v3_large_fpn or lraspp_mobilenet_v3_large"
+        raise InputError(f"{printable(path)}: not a state_dict of torchvision's {names}")
     try:
-        backbone, head = tv.split_ssdlite(state) if tv.is_ssdlite(state) else tv.split_lraspp(state)
-        model = _torchvision_ssdlite(state, backbone) if tv.is_ssdlite(state) else _torchvision_lraspp(state)
+        backbone, head = known.split(state)
+        model = known.build(state, backbone, canvas_of(size or 320))
     except (KeyError, IndexError, ValueError, AttributeError) as fault:
         raise InputError(f"{printable(path)}: parts of torchvision's net are missing: {printable(fault)}") from fault
     load_named(model.backbone, backbone, path)
@@ -270,12 +277,50 @@ def load_torchvision(path: str | Path) -> Model:
     return model
 
 
-def _torchvision_ssdlite(state: dict[str, Tensor], backbone: dict[str, Tensor]) -> Model:
+State: TypeAlias = dict[str, Tensor]
+
+
+def _torchvision_ssdlite(state: State, backbone: State, size: tuple[int, int]) -> Model:
     options = SSDOptions(anchors="torchvision", top_k="per-class", candidates=300, detections=300)
     reduced, classes = tv.has_reduced_tail(backbone), tv.num_classes(state)
-    return build_model("v3-large", "ssdlite", classes, normalize="half", reduced_tail=reduced, options=options)
+    return build_model(
+        "v3-large", "ssdlite", classes, size=size, normalize="half", reduced_tail=reduced, options=options
+    )
 
 
-def _torchvision_lraspp(state: dict[str, Tensor]) -> Model:
+def _torchvision_faster_rcnn(state: State, backbone: State, size: tuple[int, int]) -> Model:
+    classes = state["roi_heads.box_predictor.cls_score.weight"].shape[0] - 1
+    few = max(size) <= 640
+    places, least = (150, 0.05) if few else (1000, 0.0)
+    options = RCNNOptions(
+        fpn="torchvision",
+        proposals=places,
+        map_proposals=places,
+        rpn_score_threshold=least,
+        train_proposals=2000,
+        samples=512,
+        bn_eps=1e-5,
+        score_threshold=0.05,
+        candidates=1000,
+    )
+    return build_model("v3-large", "faster-rcnn-fpn", classes, size=size, options=options)
+
+
+def _torchvision_lraspp(state: State, backbone: State, size: tuple[int, int]) -> Model:
     classes = state["classifier.low_classifier.weight"].shape[0]
     return build_model("v3-large", "lraspp-torchvision", classes, size=480)  # its recipe's crops
+
+
+class Known(NamedTuple):
+    """A net of torchvision's: how it is known, how its state dict is taken apart, what its parts fit."""
+
+    is_it: Callable[[State], bool]
+    split: Callable[[State], tuple[State, State]]
+    build: Callable[[State, State, tuple[int, int]], Model]
+
+
+TORCHVISION = (
+    Known(tv.is_ssdlite, tv.split_ssdlite, _torchvision_ssdlite),
+    Known(tv.is_faster_rcnn, tv.split_faster_rcnn, _torchvision_faster_rcnn),
+    Known(tv.is_lraspp, tv.split_lraspp, _torchvision_lraspp),
+)

@@ -107,6 +107,7 @@ class Detector(Protocol):
 
     num_classes: int
     canvas: tuple[int, int]  # (H, W)
+    keep_ratio: bool  # whether pictures fill the canvas only as far as their ratio lets them, or are stretched to it
 
     def check_batch(self, images: int) -> None:
         """InputError where a training step of so many images cannot be: BatchNorm would have a single value."""

@@ -56,6 +56,11 @@ def start_small(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def precise(output: Tensor) -> Tensor:
+    """In float32 at least."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))
+
+
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution with bias for outputs that are rows of a longer table, as a predictor's are.
 

@@ -28,6 +28,7 @@ def build_backbone(
     scale_last: bool = False,
     bn_momentum: float | None = None,
     atrous: str = "slim",
+    bn_eps: float | None = None,
 ) -> "Backbone":
     """The net called `name` with random weights; what each option means stands in `NetOptions`.
 
@@ -38,7 +39,7 @@ def build_backbone(
     from densenets.backbones.base import NetOptions
 
     rule = cast("PaddingRule", padding)  # NetOptions checks it
-    options = NetOptions(width, output_stride, rule, normalize, reduced_tail, scale_last, bn_momentum, atrous)
+    options = NetOptions(width, output_stride, rule, normalize, reduced_tail, scale_last, bn_momentum, atrous, bn_eps)
     module, _, attribute = BACKBONES[name].partition(":")
     net: Backbone = getattr(import_module(module), attribute)(options)
     return net

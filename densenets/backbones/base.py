@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -40,6 +41,7 @@ class NetOptions:
     scale_last: V2's last convolution shrinks too below width 1 (slim's nets for detection). V3's always does, V1 has
         none: both do what is asked either way.
     bn_momentum: torch's momentum (1 - decay) for all BatchNorms; None is the net's own.
+    bn_eps: what all BatchNorms add to a variance; None is the net's own.
     """
 
     width: float = 1.0
@@ -50,6 +52,7 @@ class NetOptions:
     scale_last: bool = False
     bn_momentum: float | None = None
     atrous: str = "slim"
+    bn_eps: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("output_stride", self.output_stride, (32, 16, 8))
@@ -61,6 +64,8 @@ class NetOptions:
             raise InputError(f"width: {self.width}: expected a number above 0, at most 10")
         if self.bn_momentum is not None and not 0 < self.bn_momentum <= 1:
             raise InputError(f"bn_momentum: {self.bn_momentum}: expected a number above 0, at most 1")
+        if self.bn_eps is not None and not 0 < self.bn_eps <= 1:
+            raise InputError(f"bn_eps: {self.bn_eps}: expected a number above 0, at most 1")
 
     def channels(self, paper: float) -> int:
         """The paper's channel count at this width."""
@@ -69,6 +74,10 @@ class NetOptions:
     def momentum(self, own: float) -> float:
         """That of BatchNorm, where `own` is the net's."""
         return own if self.bn_momentum is None else self.bn_momentum
+
+    def eps(self, own: float) -> float:
+        """That of BatchNorm, where `own` is the net's."""
+        return own if self.bn_eps is None else self.bn_eps
 
 
 def _one_of(what: str, value: object, choices: tuple[object, ...]) -> None:
@@ -183,6 +192,7 @@ class Backbone(nn.Module):
         self.top = top
         self._nominal = [row.nominal for row in placed]
         self._frozen = (0, False)
+        self._reach = len(blocks) + 1  # blocks, and the top, that `forward` runs
         self._taps = find_taps(self._nominal, blocks, top is not None, self.CONTEXT)
         self.specs = {name: self._spec(tap, blocks, placed) for name, tap in self._taps.items()}
         self.apply(initialize)
@@ -198,11 +208,23 @@ class Backbone(nn.Module):
         """images: (N, 3, H, W) RGB in [0, 1]. Each tap: (N, channels, ceil(H / stride), ceil(W / stride))."""
         found: dict[str, Tensor] = {}
         x = self.stem(self.normalize(images))
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(islice(self.blocks, self._reach)):
             x = self._collect(index, block(x), found)
-        if self.top is not None:
+        if self.top is not None and self._reach > len(self.blocks):
             self._collect(len(self.blocks), Parts(None, None, self.top(x)), found)
         return found
+
+    def tail(self, x: Tensor) -> Tensor:
+        """What `split` put off: (N, channels of c4, h, w) -> (N, `tail_channels`, h / 2, w / 2), rounded up."""
+        for block in islice(self.blocks, self._reach, None):
+            x = block(x).out
+        return x if self.top is None else self.top(x)
+
+    @property
+    def tail_channels(self) -> int:
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return last.channels["out"] if self.top is None else self.top.channels
 
     def normalize(self, images: Tensor) -> Tensor:
         """In this order: one fused pass is a little faster, but no longer bit-equal to the weights' source."""
@@ -226,6 +248,22 @@ class Backbone(nn.Module):
         self._taps = {name: tap for name, tap in self._taps.items() if name in wanted}
         self.specs = {name: self.specs[name] for name in self._taps}
         self._prune(max(self._taps.values(), key=depth))
+        return self
+
+    def split(self) -> "Backbone":
+        """Leave `forward` the part up to c4, its only tap then, and the part of stride 32 to `tail`; returns this net.
+
+        Raises InputError for a net whose part of stride 32 does not halve the map of c4, or is gone.
+        """
+        begin = self._nominal.index(32) if 32 in self._nominal else len(self._nominal)
+        whole = "c4" in self._taps and len(self.blocks) > begin
+        if not whole or self.specs["c4"].stride != 16 or self.options.output_stride != 32:
+            raise InputError(
+                f"backbone: {type(self).__name__} at output stride {self.options.output_stride} cannot be split: no "
+                "part of it turns a map of stride 16 into one of stride 32"
+            )
+        self._taps, self.specs = {"c4": self._taps["c4"]}, {"c4": self.specs["c4"]}
+        self._reach = begin
         return self
 
     def _prune(self, deepest: Tap) -> None:

@@ -28,8 +28,8 @@ class MobileNetV1(Backbone):
 
     def __init__(self, options: NetOptions = DEFAULT) -> None:
         momentum = options.momentum(self.MOMENTUM)
-        layer = partial(ConvNormAct, padding=options.padding, eps=self.EPS, momentum=momentum)
-        pair = partial(DepthwiseSeparable, padding=options.padding, eps=self.EPS, momentum=momentum)
+        layer = partial(ConvNormAct, padding=options.padding, eps=options.eps(self.EPS), momentum=momentum)
+        pair = partial(DepthwiseSeparable, padding=options.padding, eps=options.eps(self.EPS), momentum=momentum)
         placed = place([stride for _, stride in self.TABLE], options.output_stride, options.atrous)
         widths = [options.channels(out) for out in (32, *self.WIDTHS)]
         blocks = [

@@ -26,8 +26,8 @@ class MobileNetV2(Backbone):
 
     def __init__(self, options: NetOptions = DEFAULT) -> None:
         momentum = options.momentum(self.MOMENTUM)
-        layer = partial(ConvNormAct, padding=options.padding, eps=self.EPS, momentum=momentum)
-        residual = partial(InvertedResidual, padding=options.padding, eps=self.EPS, momentum=momentum)
+        layer = partial(ConvNormAct, padding=options.padding, eps=options.eps(self.EPS), momentum=momentum)
+        residual = partial(InvertedResidual, padding=options.padding, eps=options.eps(self.EPS), momentum=momentum)
         placed = place([stride for _, _, stride in BLOCKS], options.output_stride, options.atrous)
         halved = 0.5 if options.reduced_tail == "segmentation" else 1.0
         outs = [out * halved if at.nominal == 32 else out for out, at in zip(self.WIDTHS, placed, strict=True)]

@@ -39,8 +39,10 @@ class MobileNetV3(Backbone):
 
     def __init__(self, options: NetOptions = DEFAULT) -> None:
         momentum = options.momentum(self.MOMENTUM)
-        layer = partial(ConvNormAct, activation="hswish", padding=options.padding, eps=self.EPS, momentum=momentum)
-        residual = partial(InvertedResidual, padding=options.padding, eps=self.EPS, momentum=momentum)
+        layer = partial(
+            ConvNormAct, activation="hswish", padding=options.padding, eps=options.eps(self.EPS), momentum=momentum
+        )
+        residual = partial(InvertedResidual, padding=options.padding, eps=options.eps(self.EPS), momentum=momentum)
         placed = place([row.stride for row in self.TABLE], options.output_stride, options.atrous)
         halved = 1.0 if options.reduced_tail == "none" else 0.5
         tail = [halved if at.nominal == 32 else 1.0 for at in placed]

@@ -1,6 +1,14 @@
 """The settings: each field here is a YAML key, a command-line flag and a Python argument at once. Imports no torch."""
 
-from densenets.config.detection import Anchors, Augment, EvalDetection, SSDOptions, TrainDetection
+from densenets.config.detection import (
+    Anchors,
+    Augment,
+    DetectionOptions,
+    EvalDetection,
+    RCNNOptions,
+    SSDOptions,
+    TrainDetection,
+)
 from densenets.config.others import CheckData, Predict
 from densenets.config.segmentation import EvalSegmentation, SegmentationOptions, TrainSegmentation
 from densenets.config.shared import Evaluation, ReadingRules, Training, expect
@@ -9,10 +17,12 @@ __all__ = [
     "Anchors",
     "Augment",
     "CheckData",
+    "DetectionOptions",
     "EvalDetection",
     "EvalSegmentation",
     "Evaluation",
     "Predict",
+    "RCNNOptions",
     "ReadingRules",
     "SSDOptions",
     "SegmentationOptions",

@@ -1,9 +1,10 @@
 """The settings of detection."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from densenets.config.shared import Evaluation, Training, expect
+from densenets.errors import InputError
 
 Anchors = Literal["tf", "torchvision"]
 Augment = Literal["none", "flip", "ssd", "ssdlite"]
@@ -60,12 +61,84 @@ class SSDOptions:
             expect(f"ssd.{name}", getattr(self, name), 0)
 
 
+@dataclass
+class RCNNOptions:
+    """What the Faster R-CNN heads can be told (papers: Faster R-CNN, FPN, V1 Table 13).
+
+    Args:
+        fpn: of faster-rcnn-fpn: "full" reads strides 16 and 32 at 256 channels, "light" the same with separable
+            convolutions of 128 channels and a small box head, "torchvision" is its net: two maps of stride 32.
+        sizes: sides of the anchors in px, one list a map; as each head states them where not given.
+        ratios: height to width of the anchors.
+        proposals: places that the second stage looks at in an image.
+        train_proposals: likewise in training, of which it samples.
+        map_proposals: candidates of each map before their NMS; in training twice as many.
+        rpn_score_threshold: proposals at or below it are none.
+        rpn_nms_iou: overlap at which the lesser of two proposals is dropped.
+        rpn_match_iou: overlap from which an anchor must find an object.
+        rpn_background_iou: overlap below which an anchor is background; between the two it is neither.
+        rpn_samples: anchors of an image that are learnt from, half of them objects where there are as many.
+        match_iou: overlap from which a proposal is an object.
+        samples: proposals of an image that are learnt from, a quarter of them objects where there are as many.
+        box_beta: where the box losses turn from square to linear.
+        bn_momentum: of all BatchNorms.
+        bn_eps: of the backbone's BatchNorms, where not its own.
+        score_threshold: scores at or below it are no detection.
+        candidates: detections before NMS, the best of all classes.
+        nms_iou: overlap at which the lesser of two detections of a class is dropped.
+        detections: how many an image gives at most.
+    """
+
+    fpn: Literal["full", "light", "torchvision"] = "full"
+    sizes: list[list[float]] | None = None
+    ratios: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])
+    proposals: int = 300
+    train_proposals: int = 1000
+    map_proposals: int = 1000
+    rpn_score_threshold: float = 0.0
+    rpn_nms_iou: float = 0.7
+    rpn_match_iou: float = 0.7
+    rpn_background_iou: float = 0.3
+    rpn_samples: int = 256
+    match_iou: float = 0.5
+    samples: int = 128
+    box_beta: float = 1 / 9
+    bn_momentum: float = 0.03
+    bn_eps: float | None = None
+    score_threshold: float = 0.001
+    candidates: int = 400
+    nms_iou: float = 0.5
+    detections: int = 100
+
+    def __post_init__(self) -> None:
+        counts = ("proposals", "train_proposals", "map_proposals", "rpn_samples", "samples", "candidates", "detections")
+        for name in counts:
+            expect(f"rcnn.{name}", getattr(self, name), 1, 100_000)
+        overlaps = ("rpn_nms_iou", "rpn_match_iou", "rpn_background_iou", "match_iou", "nms_iou")
+        for name in (*overlaps, "rpn_score_threshold", "score_threshold", "bn_momentum"):
+            expect(f"rcnn.{name}", getattr(self, name), 0, 1)
+        expect("rcnn.box_beta", self.box_beta, 0, 10)
+        for name, values in (("ratios", self.ratios), ("sizes", [side for row in self.sizes or [[1]] for side in row])):
+            if not values:
+                raise InputError(f"--rcnn.{name}: none given")
+            for value in values:
+                expect(f"rcnn.{name}", value, 0.01, 10_000)
+
+
+DetectionOptions: TypeAlias = SSDOptions | RCNNOptions
+
+
+def options_of(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> DetectionOptions:
+    """Those that a head takes."""
+    return rcnn if head.startswith("faster-rcnn") else ssd
+
+
 @dataclass(kw_only=True)
 class TrainDetection(Training):
     """Train a detector and judge it by COCO's 12 numbers.
 
     Args:
-        head: the part that says what is where: ssd or ssdlite.
+        head: the part that says what is where: ssd, ssdlite, faster-rcnn or faster-rcnn-fpn.
         size: side of the square canvas in px, or its height and width.
         data: folder of a data set (COCO or Pascal VOC layout), or "streets": scenes drawn by this program, which come
             with settings of their own (the configuration "streets").
@@ -77,6 +150,7 @@ class TrainDetection(Training):
         scale_last: let V2's last layer shrink below width 1, as detection does; ImageNet weights keep 1280.
         augment: recipe of augmentation.
         ssd: settings of SSD and SSDLite.
+        rcnn: settings of Faster R-CNN.
     """
 
     configs: ClassVar[str] = "detection"  # the folder of those that come with densenets
@@ -92,11 +166,12 @@ class TrainDetection(Training):
     scale_last: bool = True
     augment: Augment = "ssdlite"
     ssd: SSDOptions = field(default_factory=SSDOptions)
+    rcnn: RCNNOptions = field(default_factory=RCNNOptions)
 
     @property
-    def options(self) -> SSDOptions:
+    def options(self) -> DetectionOptions:
         """The head's."""
-        return self.ssd
+        return options_of(self.head, self.ssd, self.rcnn)
 
 
 @dataclass(kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from densenets.config.detection import SSDOptions
+from densenets.config.detection import DetectionOptions, RCNNOptions, SSDOptions, options_of
 from densenets.config.shared import ReadingRules, expect
 
 
@@ -50,6 +50,7 @@ class CheckData(ReadingRules):
         fix: new folder for a repaired copy (COCO layout); the original stays as it is.
         workers: processes that decode pictures; -1: one a core.
         ssd: settings of SSD and SSDLite, of which the default boxes and the overlap count here.
+        rcnn: settings of Faster R-CNN, likewise.
     """
 
     data: str | None = None
@@ -67,7 +68,13 @@ class CheckData(ReadingRules):
     fix: str | None = None
     workers: int = -1
     ssd: SSDOptions = field(default_factory=SSDOptions)
+    rcnn: RCNNOptions = field(default_factory=RCNNOptions)
 
     def __post_init__(self) -> None:
         self.check_rules()
         expect("workers", self.workers, -1, 1024)
+
+    @property
+    def options(self) -> DetectionOptions:
+        """Those of the head."""
+        return options_of(self.head, self.ssd, self.rcnn)

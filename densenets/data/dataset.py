@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from densenets.config import ReadingRules
-from densenets.contract import Boxes, ImageInfo
+from densenets.contract import Boxes
 from densenets.data.decode import read_image
 from densenets.data.faults import USUAL, Skip
-from densenets.data.samples import KeyedDataset, Size, stretched
+from densenets.data.samples import KeyedDataset, Size
 
 # (image HWC uint8, boxes (M, 4) px, seed, crowd (M,)) -> (canvas HWC uint8, boxes (M', 4) canvas px, rows (M',))
 Augmentation = Callable[[np.ndarray, np.ndarray, int, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -95,10 +95,6 @@ class DetectionSplit:
         rows = slice(self.first[index], self.first[index + 1])
         return Target(self.boxes[rows], self.labels[rows], self.crowd[rows])
 
-    def info(self, index: int, canvas: tuple[int, int]) -> ImageInfo:
-        """The image at `index` stretched to the canvas (H, W)."""
-        return stretched(self, index, canvas)
-
     def ground_truth(self) -> dict[str, list[dict[str, Any]]]:
         """The split in COCO's form, for pycocotools: the file's own boxes and image and category ids; annotations
         count from 1."""
@@ -138,7 +134,7 @@ class Objects(NamedTuple):
 
 
 class DetectionDataset(KeyedDataset[np.ndarray, Boxes]):
-    """Pictures and their boxes on the canvas (H, W)."""
+    """Pictures and their boxes on the canvas (H, W). keep_ratio: as the augmentation does it."""
 
     split: DetectionSplit
 
@@ -149,8 +145,9 @@ class DetectionDataset(KeyedDataset[np.ndarray, Boxes]):
         canvas: Size,
         seed: int = 0,
         substitute: bool = False,
+        keep_ratio: bool = False,
     ) -> None:
-        super().__init__(split, seed, substitute)
+        super().__init__(split, seed, substitute, keep_ratio)
         self.augmentation = augmentation
         self.canvas = canvas
 

@@ -98,10 +98,16 @@ def detection_data(
     batch_size: int,
     workers: int,
     seed: int,
+    keep_ratio: bool = False,
 ) -> DataModule:
-    """canvas: (H, W) px. recipe: word of augmentation for training; validation only resizes."""
-    training = None
-    if train is not None:
-        training = DetectionDataset(train, build_augmentation(recipe, canvas), canvas, seed, substitute=True)
-    validation = DetectionDataset(val, build_augmentation("none", canvas), canvas, seed)
+    """canvas: (H, W) px. recipe: word of augmentation for training; validation only resizes. keep_ratio: of the
+    pictures, which then fill the canvas only in part."""
+
+    def dataset(split: DetectionSplit, word: str, substitute: bool) -> DetectionDataset:
+        return DetectionDataset(
+            split, build_augmentation(word, canvas, keep_ratio), canvas, seed, substitute, keep_ratio
+        )
+
+    training = None if train is None else dataset(train, recipe, True)
+    validation = dataset(val, "none", False)
     return DataModule(training, validation, batch_size, workers, seed)

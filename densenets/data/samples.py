@@ -47,11 +47,19 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
 
-def stretched(split: Split, index: int, canvas: Size) -> ImageInfo:
-    """The image at `index` of a split, stretched to the canvas (H, W)."""
-    height, width = split.sizes[index].tolist()
-    scale = (canvas[1] / width, canvas[0] / height)
-    return ImageInfo(int(split.image_ids[index]), str(split.files[index]), height, width, scale)
+def shown_size(size: Size, canvas: Size, keep_ratio: bool) -> Size:
+    """(h, w) px of the canvas (H, W) that a picture of `size` fills: all, or with its ratio kept as much as fits."""
+    if not keep_ratio:
+        return canvas
+    factor = min(canvas[0] / size[0], canvas[1] / size[1])
+    height, width = (max(1, round(side * factor)) for side in size)
+    return min(height, canvas[0]), min(width, canvas[1])
+
+
+def placed(file: object, size: Size, canvas: Size, keep_ratio: bool = False, image_id: int = 0) -> ImageInfo:
+    """A whole picture of `size` (H, W) px on the canvas (H, W), from its top left corner on; see `shown_size`."""
+    height, width = shown_size(size, canvas, keep_ratio)
+    return ImageInfo(image_id, str(file), *size, (width / size[1], height / size[0]))
 
 
 class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target], ABC):
@@ -61,10 +69,12 @@ class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target], ABC):
     `skipped`, unless the split is read strictly; more of them than --max-skip allows are an InputError. They are
     counted over all processes that load for this dataset, though not over the ranks of a distributed training. In
     evaluation (False) the fault is raised. An animation, and a picture of another size than stated, are always raised.
+    keep_ratio: whether `draw` leaves a picture's ratio as it is where it changes nothing else, see `shown_size`.
     """
 
-    def __init__(self, split: Split, seed: int, substitute: bool) -> None:
+    def __init__(self, split: Split, seed: int, substitute: bool, keep_ratio: bool = False) -> None:
         self.split: Split = split
+        self.keep_ratio = keep_ratio
         self.seed = seed
         self.substitute = substitute
         self._unreadable = torch.zeros(len(split), dtype=torch.bool).share_memory_()  # the loading processes' too
@@ -89,7 +99,9 @@ class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target], ABC):
         image_id = int(self.split.image_ids[index])
         index, files, skipped = self._readable(epoch, index, image_id)
         image, target = self.draw(index, files, keyed_hash(self.seed, epoch, image_id))
-        info = stretched(self.split, index, (image.shape[0], image.shape[1]))
+        height, width = self.split.sizes[index].tolist()
+        canvas, file = (image.shape[0], image.shape[1]), self.split.files[index]
+        info = placed(file, (height, width), canvas, self.keep_ratio, int(self.split.image_ids[index]))
         return Sample(torch.from_numpy(image).permute(2, 0, 1), target, info, skipped)
 
     def _readable(self, epoch: int, index: int, image_id: int) -> tuple[int, Read, tuple[str, ...]]:

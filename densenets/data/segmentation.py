@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from densenets.config import ReadingRules
-from densenets.contract import ImageInfo, Mask
+from densenets.contract import Mask
 from densenets.data.class_list import ClassList
 from densenets.data.decode import PictureError, locate, read_image
 from densenets.data.faults import USUAL, Skip, show
 from densenets.data.mask_files import colours_to_labels, read_header, read_mask, to_instances, to_labels
 from densenets.data.mask_transforms import MaskAugmentation
-from densenets.data.samples import KeyedDataset, Size, stretched
+from densenets.data.samples import KeyedDataset, Size
 from densenets.data.transforms import resize
 from densenets.errors import InputError, Problems, printable
 
@@ -78,10 +78,6 @@ class SegmentationSplit:
 
     def _pixels(self, path: str, index: int) -> np.ndarray:
         return read_mask(path, self.sizes[index], self.rules.max_pixels, self.written)
-
-    def info(self, index: int, canvas: Size) -> ImageInfo:
-        """The image at `index` stretched to the canvas (H, W)."""
-        return stretched(self, index, canvas)
 
 
 COLOURS = "3 channels: a picture of colours, where a mask holds one id a pixel; a class list with colors can map them"

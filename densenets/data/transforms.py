@@ -44,9 +44,11 @@ class View(NamedTuple):
 
 
 class SampleView(A.DualTransform):
-    """Zoom out, cut out and stretch to the canvas (height, width); pixels move once.
+    """Zoom out, cut out and bring to the canvas (height, width); pixels move once.
 
     zoom_out: the probability of showing the picture small on a plain ground. crop: SSD's minimum-IoU window.
+    keep_ratio: what is shown reaches as far beyond its window, to the right or below, as the canvas is longer than it,
+    and is plain ground where the picture ends; else the window is stretched.
     Columns of bboxes: x0 y0 x1 y1 relative to the picture, 1 for a crowd region, and what else travels along. A crowd
     has no say in the choice of a window and stays as long as any of it is seen; other boxes stay when their centre is.
     """
@@ -56,19 +58,28 @@ class SampleView(A.DualTransform):
         width: int
         zoom_out: float
         crop: bool
+        keep_ratio: bool
 
-    def __init__(self, height: int, width: int, zoom_out: float = 0.0, crop: bool = False, p: float = 1.0) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        zoom_out: float = 0.0,
+        crop: bool = False,
+        keep_ratio: bool = False,
+        p: float = 1.0,
+    ) -> None:
         super().__init__(p=p)
-        self.height, self.width, self.zoom_out, self.crop = height, width, zoom_out, crop
+        self.height, self.width, self.zoom_out, self.crop, self.keep_ratio = height, width, zoom_out, crop, keep_ratio
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         size, canvas = np.array(params["shape"][1::-1]), np.array([self.width, self.height])
         boxes = data["bboxes"]
         frame = self._frame(size)
         if not self.crop:
-            return {"view": _first(place(frame[None], size, canvas))}
+            return {"view": _first(place(frame[None], size, canvas, self.keep_ratio))}
         steering = boxes[boxes[:, 4] == 0, :4] * np.tile(size, 2)
-        return {"view": min_iou_view(self.random_generator, steering, frame, size, canvas)}
+        return {"view": min_iou_view(self.random_generator, steering, frame, size, canvas, self.keep_ratio)}
 
     def _frame(self, size: np.ndarray) -> np.ndarray:
         """What the window is cut from, in px of the picture: the picture, or the larger ground around it."""
@@ -106,7 +117,12 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def min_iou_view(
-    rng: np.random.Generator, boxes: np.ndarray, frame: np.ndarray, size: np.ndarray, canvas: np.ndarray
+    rng: np.random.Generator,
+    boxes: np.ndarray,
+    frame: np.ndarray,
+    size: np.ndarray,
+    canvas: np.ndarray,
+    keep_ratio: bool = False,
 ) -> View:
     """SSD's window: some box with its centre inside overlaps it by the minimum drawn (IoU of the box and the window).
 
@@ -114,11 +130,11 @@ def min_iou_view(
     height. A minimum that no window of all trials meets is drawn again; without boxes the whole frame is shown.
     """
     while len(boxes) and (minimum := MIN_IOUS[rng.integers(len(MIN_IOUS))]) < 1:
-        views = place(trial_windows(rng, frame), size, canvas)
+        views = place(trial_windows(rng, frame), size, canvas, keep_ratio)
         met = best_overlaps(shown(views, canvas), boxes) >= minimum
         if met.any():
             return _first(View(views.source[met], views.target[met]))
-    return _first(place(frame[None], size, canvas))
+    return _first(place(frame[None], size, canvas, keep_ratio))
 
 
 def trial_windows(rng: np.random.Generator, frame: np.ndarray) -> np.ndarray:
@@ -132,14 +148,17 @@ def trial_windows(rng: np.random.Generator, frame: np.ndarray) -> np.ndarray:
     return np.concatenate([corners, corners + sides], axis=1)[fits]
 
 
-def place(windows: np.ndarray, size: np.ndarray, canvas: np.ndarray) -> View:
+def place(windows: np.ndarray, size: np.ndarray, canvas: np.ndarray, keep_ratio: bool = False) -> View:
     """Views of (T, 4) windows onto the canvas: source and target (T, 4), rounded to whole px of the canvas.
 
     A window may reach beyond the picture but not miss it: one that does comes back with an empty source.
     """
     low, high = windows[:, :2], windows[:, 2:]
-    start, end = np.clip(low, 0, size), np.clip(high, 0, size)
     scale = canvas / (high - low)
+    if keep_ratio:
+        scale = scale.min(axis=1, keepdims=True)
+        high = low + np.rint(canvas / scale).astype(np.int64)
+    start, end = np.clip(low, 0, size), np.clip(high, 0, size)
     to = np.minimum(np.rint((start - low) * scale).astype(np.int64), canvas - 1)
     until = np.maximum(np.rint((end - low) * scale).astype(np.int64), to + 1)
     return View(np.concatenate([start, end], axis=1), np.concatenate([to, until], axis=1))
@@ -197,11 +216,11 @@ def colour_distortion() -> A.Compose:
         return A.Compose(photometric(shuffle=False))
 
 
-def recipe_steps(recipe: str, height: int, width: int) -> list[Any]:
+def recipe_steps(recipe: str, height: int, width: int, keep_ratio: bool = False) -> list[Any]:
     """The transforms of a recipe, in order."""
     if recipe not in RECIPES:
         raise InputError(f"unknown augmentation {printable(recipe)!r}; choose from {', '.join(RECIPES)}")
-    view = SampleView(height, width, zoom_out=0.5 if recipe == "ssd" else 0.0, crop=recipe in ("ssd", "ssdlite"))
+    view = SampleView(height, width, 0.5 if recipe == "ssd" else 0.0, recipe in ("ssd", "ssdlite"), keep_ratio)
     flip = [] if recipe == "none" else [A.HorizontalFlip(p=0.5)]
     return [view, *flip, *(photometric() if recipe == "ssd" else [])]
 
@@ -212,12 +231,13 @@ class BoxAugmentation:
     Labels never travel through the pipeline: it would give them back as floats. Rows do.
     """
 
-    def __init__(self, recipe: str, canvas: tuple[int, int]) -> None:
+    def __init__(self, recipe: str, canvas: tuple[int, int], keep_ratio: bool = False) -> None:
         self.canvas = canvas
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a misspelt argument is only a warning there
             box_params = A.BboxParams(format="albumentations", check_each_transform=False)
-            self.compose = A.Compose(recipe_steps(recipe, *canvas), bbox_params=box_params, is_check_shapes=False)
+            steps = recipe_steps(recipe, *canvas, keep_ratio)
+            self.compose = A.Compose(steps, bbox_params=box_params, is_check_shapes=False)
 
     def __call__(
         self, image: np.ndarray, boxes: np.ndarray, seed: int, crowd: np.ndarray | None = None
@@ -248,6 +268,6 @@ class BoxAugmentation:
         return (boxes * size).clip(0, size)
 
 
-def build_augmentation(recipe: str, canvas: tuple[int, int]) -> BoxAugmentation:
-    """One of RECIPES onto the canvas (H, W). Every recipe stretches; only "none" shows each picture as it is."""
-    return BoxAugmentation(recipe, canvas)
+def build_augmentation(recipe: str, canvas: tuple[int, int], keep_ratio: bool = False) -> BoxAugmentation:
+    """One of RECIPES onto the canvas (H, W), stretched or with the ratio kept; only "none" shows each whole picture."""
+    return BoxAugmentation(recipe, canvas, keep_ratio)

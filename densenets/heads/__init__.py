@@ -16,6 +16,8 @@ class Head(NamedTuple):
 HEADS: dict[str, Head] = {
     "ssd": Head("detection", "densenets.heads.ssd:SSD"),
     "ssdlite": Head("detection", "densenets.heads.ssd:SSDLite"),
+    "faster-rcnn": Head("detection", "densenets.heads.faster_rcnn:FasterRCNN"),
+    "faster-rcnn-fpn": Head("detection", "densenets.heads.faster_rcnn:FasterRCNNFPN"),
     "raspp": Head("segmentation", "densenets.heads.aspp:RASPP"),
     "lraspp": Head("segmentation", "densenets.heads.aspp:LRASPP"),
     "lraspp-torchvision": Head("segmentation", "densenets.heads.aspp:LRASPPTorchvision"),

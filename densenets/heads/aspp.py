@@ -10,7 +10,7 @@ from densenets.backbones.base import Backbone
 from densenets.config import SegmentationOptions
 from densenets.heads.segmentation import Segmentation
 from densenets.heads.upsampling import upsampled
-from densenets.layers import ConvNormAct
+from densenets.layers import ConvNormAct, global_mean
 
 # Side of the gate's pooling window in cells, and its strides down and across, by the stride of the map. 49 cells of
 # stride 16 are a crop of 769 px. The paper gives the row of 16, its authors' code that of 32; 8 has 16's px.
@@ -26,7 +26,7 @@ class ImagePool(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled: Tensor = self.conv(x.mean((2, 3), keepdim=True))
+        pooled: Tensor = self.conv(global_mean(x, self.training))
         return pooled.expand(-1, -1, x.shape[2], x.shape[3])
 
 
@@ -126,5 +126,5 @@ class LRASPPTorchvision(LRASPP):
     gate_bias = False
 
     def gates(self, x: Tensor) -> Tensor:
-        gates: Tensor = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        gates: Tensor = self.gate(global_mean(x, self.training)).sigmoid()
         return gates

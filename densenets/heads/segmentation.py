@@ -13,7 +13,7 @@ from densenets.contract import IGNORED, Mask
 from densenets.errors import InputError
 from densenets.heads import segmentation_loss as loss
 from densenets.heads.upsampling import upsampled
-from densenets.layers import ActivationName, ConvNormAct, start_small
+from densenets.layers import ActivationName, ConvNormAct, precise, start_small
 
 AUXILIARY_TAP = "c4"
 
@@ -130,11 +130,6 @@ class Segmentation(nn.Module, ABC):
         if options.lovasz:
             found["lovasz"] = options.lovasz * loss.lovasz(logits, ids)
         return found
-
-
-def precise(logits: Tensor) -> Tensor:
-    """In float32 at least."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def stacked(targets: Sequence[Mask], images: Tensor, num_classes: int) -> Tensor:

@@ -29,6 +29,7 @@ class SSD(nn.Module):
     """
 
     task = "detection"
+    keep_ratio = False
     options_type = SSDOptions
     taps = ("c4_expand", "top")
     output_stride = 32
@@ -183,7 +184,7 @@ class SSD(nn.Module):
         defaults = self.defaults[anchors]
         boxes = box.decode(offsets.float().gather(1, wanted), defaults, self.canvas)
         limits = (options.score_threshold, options.nms_iou, options.detections, max(self.canvas))
-        found = fill(box.suppress(boxes, labels, best, *limits), options.detections)
+        found = box.fill(box.suppress(boxes, labels, best, *limits), options.detections)
         sound = logits.isfinite().all(dim=(1, 2)) & offsets.isfinite().all(dim=(1, 2))
         return found._replace(scores=found.scores.masked_fill(~sound.unsqueeze(1), math.nan))
 
@@ -217,15 +218,6 @@ def stride_of(grid: tuple[int, int]) -> tuple[int, int]:
     (With 2, torch 2.15's bfloat16 convolution on CPUs reads beyond a map of width 1: gradients of random memory.)
     """
     return 1 + (grid[0] > 1), 1 + (grid[1] > 1)
-
-
-def fill(found: Detections, count: int) -> Detections:
-    """(N, k) detections filled up to (N, count) with score 0: a coarse canvas may have fewer candidates than that."""
-    short = count - found.scores.shape[1]
-    if short <= 0:
-        return found
-    pad = nn.functional.pad
-    return Detections(pad(found.boxes, (0, 0, 0, short)), pad(found.labels, (0, short)), pad(found.scores, (0, short)))
 
 
 def _rows(output: Tensor, values: int) -> Tensor:

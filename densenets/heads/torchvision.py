@@ -1,7 +1,7 @@
-"""A state dict of torchvision's SSDLite or LR-ASPP under our names."""
+"""A state dict of torchvision's SSDLite, Faster R-CNN or LR-ASPP under our names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -21,6 +21,35 @@ LRASPP_RULES = {
     "classifier.low_classifier.": "low_classifier.",
     "classifier.high_classifier.": "high_classifier.",
 }
+
+
+FASTER_RCNN_RULES = (
+    (r"backbone\.fpn\.inner_blocks\.(\d)\.0\.", r"fpn.laterals.\1."),
+    (r"backbone\.fpn\.layer_blocks\.(\d)\.0\.", r"fpn.outputs.\1."),
+    (r"rpn\.head\.conv\.0\.0\.", "rpn.body.0."),
+    (r"rpn\.head\.cls_logits\.", "rpn.objectness."),
+    (r"rpn\.head\.bbox_pred\.", "rpn.offsets."),
+    (r"roi_heads\.box_head\.fc6\.", "box_head.1."),
+    (r"roi_heads\.box_head\.fc7\.", "box_head.3."),
+    (r"roi_heads\.box_predictor\.cls_score\.", "predictor.classes."),
+    (r"roi_heads\.box_predictor\.bbox_pred\.", "predictor.offsets."),
+)
+
+
+def is_faster_rcnn(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the names of torchvision's fasterrcnn_mobilenet_v3_large_fpn; ..._320_fpn has the same."""
+    return any(key.startswith("rpn.head.") for key in state) and "backbone.body.0.0.weight" in state
+
+
+def split_faster_rcnn(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The backbone's part in the names of torchvision's classifier, and the head's part in ours."""
+    backbone, head = {}, {}
+    for key, tensor in state.items():
+        if key.startswith("backbone.body."):
+            backbone[key.replace("backbone.body.", "features.", 1)] = tensor
+        else:
+            head[_renamed(key, FASTER_RCNN_RULES)] = tensor
+    return backbone, head
 
 
 def is_lraspp(state: Mapping[str, Tensor]) -> bool:
@@ -63,10 +92,14 @@ def split_ssdlite(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
         if key.startswith("backbone.features."):
             backbone[_in_classifier(key, cut)] = tensor
         else:
-            for pattern, replacement in RULES:
-                key = re.sub(pattern, replacement, key)
-            head[key] = tensor
+            head[_renamed(key, RULES)] = tensor
     return backbone, head
+
+
+def _renamed(key: str, rules: Iterable[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
 
 
 def _in_classifier(key: str, cut: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from densenets.build import ModelDescription
+from densenets.build import ModelDescription, class_of
 from densenets.config import EvalDetection, TrainDetection
 from densenets.data.dataset import DetectionSplit
 from densenets.data.module import DataModule, detection_data
@@ -67,10 +67,11 @@ class Detection:
         return {"data": data, "annotations": None, "images": None, "split": settings.val_split}
 
     def data(
-        self, settings: TrainDetection, train: DetectionSplit, val: DetectionSplit, canvas: tuple[int, int]
+        self, settings: TrainDetection, train: DetectionSplit, val: DetectionSplit, description: ModelDescription
     ) -> DataModule:
+        canvas, keep_ratio = _seen_on(description)
         return detection_data(
-            train, val, canvas, settings.augment, settings.batch_size, settings.workers, settings.seed
+            train, val, canvas, settings.augment, settings.batch_size, settings.workers, settings.seed, keep_ratio
         )
 
     def seen(self, settings: TrainDetection, model: nn.Module) -> dict[str, Any]:
@@ -103,8 +104,9 @@ class Detection:
                 setattr(options, name, value)
         return model, {name: getattr(options, name) for name in ("score_threshold", "nms_iou")}
 
-    def judging_data(self, settings: EvalDetection, split: DetectionSplit, canvas: tuple[int, int]) -> DataModule:
-        return detection_data(None, split, canvas, "none", settings.batch_size, settings.workers, 0)
+    def judging_data(self, settings: EvalDetection, split: DetectionSplit, description: ModelDescription) -> DataModule:
+        canvas, keep_ratio = _seen_on(description)
+        return detection_data(None, split, canvas, "none", settings.batch_size, settings.workers, 0, keep_ratio)
 
     def judge_again(
         self,
@@ -133,6 +135,11 @@ class Detection:
         split = data.validation.split
         assert isinstance(split, DetectionSplit)
         return _report(metrics, judge.predictions(), split, out, {**source, "judge": self.word})
+
+
+def _seen_on(description: ModelDescription) -> tuple[tuple[int, int], bool]:
+    """The canvas, and whether pictures keep their ratio on it."""
+    return description.canvas, class_of(description.head).keep_ratio
 
 
 def _report(

@@ -43,7 +43,7 @@ def judge_checkpoint(settings: Any, checkpoint: str, kind: Kind) -> Outcome:
     before = _judged_before(out, evaluation, kind, split) if out else None
     judge = kind.judge_again(settings, split, out, evaluation, before)
     task = Task(net, Training(), judge, description.plain())
-    data = kind.judging_data(settings, split, description.canvas)
+    data = kind.judging_data(settings, split, description)
     data.leave_out = [] if before is None else np.flatnonzero(np.isin(split.image_ids, before.images)).tolist()
     started = time.monotonic()
     with telling_of_the_dead(data, trainer):

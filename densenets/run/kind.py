@@ -32,7 +32,7 @@ class Kind(Protocol):
         """The split to choose by as results.json names it; absolute, for a later judging to find it from anywhere."""
         ...
 
-    def data(self, settings: Any, train: Any, val: Any, canvas: tuple[int, int]) -> DataModule:
+    def data(self, settings: Any, train: Any, val: Any, description: ModelDescription) -> DataModule:
         """What a training sees."""
         ...
 
@@ -54,7 +54,7 @@ class Kind(Protocol):
         """The model as an evaluation's flags want it, and what of that changes its numbers."""
         ...
 
-    def judging_data(self, settings: Any, split: Any, canvas: tuple[int, int]) -> DataModule:
+    def judging_data(self, settings: Any, split: Any, description: ModelDescription) -> DataModule:
         """What an evaluation sees."""
         ...
 

@@ -16,8 +16,9 @@ from torch import nn
 from densenets import draw
 from densenets.build import ModelDescription
 from densenets.config import Predict
-from densenets.contract import Boxes, Detector, ImageInfo
+from densenets.contract import Boxes, Detector
 from densenets.data.decode import PictureError, read_image
+from densenets.data.samples import placed
 from densenets.data.transforms import build_augmentation
 from densenets.errors import DivergedError, InputError, Problems, printable
 from densenets.files import file_name, inside
@@ -133,14 +134,14 @@ def segment(model: nn.Module, image: np.ndarray, device: torch.device, source: o
 def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:
     """The detections of one picture, (H, W, 3) uint8 RGB, at or above the threshold; boxes in its own px."""
     detector = cast(Detector, model)
-    canvas, _, _ = build_augmentation("none", detector.canvas)(image, np.zeros((0, 4), np.float32), 0)
+    see = build_augmentation("none", detector.canvas, detector.keep_ratio)
+    canvas, _, _ = see(image, np.zeros((0, 4), np.float32), 0)
     batch = torch.from_numpy(canvas).permute(2, 0, 1).unsqueeze(0).to(device)
     with torch.inference_mode():
         boxes, labels, scores = (output[0].cpu() for output in model(to_unit(batch)))
     if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
         raise DivergedError(f"{printable(source)}: the model gave a box or score that is not finite")
-    height, width = image.shape[:2]
-    info = ImageInfo(0, str(source), height, width, (detector.canvas[1] / width, detector.canvas[0] / height))
+    info = placed(source, (image.shape[0], image.shape[1]), detector.canvas, detector.keep_ratio)
     keep = (scores >= threshold) & (scores > 0)
     return Boxes(info.to_file(boxes[keep]), labels[keep], scores[keep])
 

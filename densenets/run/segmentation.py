@@ -108,9 +108,13 @@ class Segmentation:
         return {"data": data, "split": settings.val_split, "ignore_ids": list(settings.ignore_ids)}
 
     def data(
-        self, settings: TrainSegmentation, train: SegmentationSplit, val: SegmentationSplit, canvas: tuple[int, int]
+        self,
+        settings: TrainSegmentation,
+        train: SegmentationSplit,
+        val: SegmentationSplit,
+        description: ModelDescription,
     ) -> DataModule:
-        augmentation = MaskAugmentation(settings.augment, canvas, settings.scale_range)
+        augmentation = MaskAugmentation(settings.augment, description.canvas, settings.scale_range)
         training = SegmentationDataset(train, augmentation, seed=settings.seed, substitute=True)
         validation = SegmentationDataset(val, canvas=_size(settings.eval_size, "--eval-size"))
         sizes = (settings.batch_size, settings.workers, settings.seed, settings.eval_batch)
@@ -156,7 +160,9 @@ class Segmentation:
             return model, changed
         return ManyViews(model, window, settings.overlap, settings.scales, settings.flip), changed
 
-    def judging_data(self, settings: EvalSegmentation, split: SegmentationSplit, canvas: tuple[int, int]) -> DataModule:
+    def judging_data(
+        self, settings: EvalSegmentation, split: SegmentationSplit, description: ModelDescription
+    ) -> DataModule:
         validation = SegmentationDataset(split, canvas=_size(settings.size))
         return DataModule(None, validation, settings.batch_size, settings.workers, 0)
 

@@ -73,7 +73,7 @@ def _train(
     folder: Path,
     checkpoint: Path | None,
 ) -> Outcome:
-    data = kind.data(settings, train, val, description.canvas)
+    data = kind.data(settings, train, val, description)
     data.timeout = settings.worker_timeout
     judge = kind.judge(val, folder, {"model": description.plain(), "data": kind.judged_on(settings)})
     records = Records(folder, judge.logged)

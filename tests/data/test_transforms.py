@@ -347,7 +347,7 @@ def test_unknown_recipe() -> None:
 def test_a_misspelt_argument_of_a_transform_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """albumentations only warns of an argument that it does not know, and goes on without."""
 
-    def steps(recipe: str, height: int, width: int) -> list[object]:
+    def steps(recipe: str, height: int, width: int, keep_ratio: bool) -> list[object]:
         return [transforms.A.PadIfNeeded(height, width, value=7)]
 
     monkeypatch.setattr(transforms, "recipe_steps", steps)

@@ -15,16 +15,19 @@ TINY = 2  # px of the canvas
 NEARLY_ALL = 0.95  # of the picture
 
 
-def canvas_boxes(sound: Sound, canvas: tuple[int, int]) -> np.ndarray:
-    """(M, 4) in canvas px: a picture is stretched to the canvas (H, W)."""
+def canvas_boxes(sound: Sound, canvas: tuple[int, int], keep_ratio: bool = False) -> np.ndarray:
+    """(M, 4) in canvas px: a picture is stretched to the canvas (H, W), or as large as its ratio lets it be there."""
     scale = np.array([canvas[1], canvas[0]]) / np.maximum(sound.sizes[:, ::-1], 1)
+    if keep_ratio:
+        scale = np.repeat(scale.min(axis=1, keepdims=True), 2, axis=1)
     return sound.boxes * np.tile(scale[sound.rows], 2)
 
 
-def describe(sound: Sound, canvas: tuple[int, int]) -> dict[str, Any]:
+def describe(sound: Sound, canvas: tuple[int, int], keep_ratio: bool = False) -> dict[str, Any]:
     """Counts of all kinds, for JSON."""
     real = ~sound.crowd
-    file_sides, canvas_sides = _sides(sound.boxes[real]), _sides(canvas_boxes(sound, canvas)[real])
+    file_sides = _sides(sound.boxes[real])
+    canvas_sides = _sides(canvas_boxes(sound, canvas, keep_ratio)[real])
     widths, heights = (sound.boxes[real][:, 2:] - sound.boxes[real][:, :2]).T
     counts = np.bincount(sound.rows, minlength=len(sound.files))
     return {
@@ -81,13 +84,15 @@ def image_sizes(sizes: np.ndarray) -> dict[str, Any]:
     return {"different": len(found), "common": common, "smallest": low, "median": middle, "largest": high}
 
 
-def suspect(sound: Sound, canvas: tuple[int, int], source: str, findings: Findings) -> dict[str, list[int]]:
+def suspect(
+    sound: Sound, canvas: tuple[int, int], source: str, findings: Findings, keep_ratio: bool = False
+) -> dict[str, list[int]]:
     """Warns of what can be read but hardly be meant; kind -> the rows of such boxes."""
     counts = np.bincount(sound.rows, minlength=len(sound.files))
     findings.note("pictures without boxes, kept as background [D13]", int((counts == 0).sum()))
     findings.note("crowd regions, ignored in training and by COCO's rule in judging [D14]", int(sound.crowd.sum()))
-    sides = (lambda boxes: boxes[:, 2:] - boxes[:, :2])(canvas_boxes(sound, canvas))
-    part = sides.prod(axis=1) / (canvas[0] * canvas[1])
+    sides = (lambda boxes: boxes[:, 2:] - boxes[:, :2])(canvas_boxes(sound, canvas, keep_ratio))
+    part = _sides(sound.boxes) ** 2 / np.maximum(sound.sizes.prod(axis=1), 1)[sound.rows]
     kinds = {
         "tiny": (~sound.crowd & (sides < TINY).any(axis=1), f"are thinner than {TINY} px at {canvas[1]}x{canvas[0]}"),
         "nearly-all": (~sound.crowd & (part >= NEARLY_ALL), f"cover {NEARLY_ALL:.0%} of their picture or more"),

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from densenets.build import build_model, canvas_of
 from densenets.config import CheckData, ReadingRules
 from densenets.data import open_split
@@ -32,10 +30,11 @@ from densenets.data.dataset import DetectionSplit
 from densenets.data.faults import Skip, accepting, allowed_skips, too_many, too_many_skips
 from densenets.errors import PROBLEMS_SHOWN, InputError, Problems, StorageError, printable
 from densenets.heads import heads_of
+from densenets.heads.faster_rcnn import TwoStage
 from densenets.heads.ssd import SSD
 from densenets.run.check.masks import look_at_masks, means_masks
 from densenets.run.check.page import write_page
-from densenets.run.check.recall import default_box_recall
+from densenets.run.check.recall import Meant, default_box_recall
 from densenets.run.check.text import train_command, write_text
 from densenets.run.data import streets_folder
 from densenets.run.folder import Outcome, make_folder, write_json
@@ -80,7 +79,7 @@ def check_data(settings: CheckData) -> Outcome:
         return _conclude(*look_at_masks(settings))
     base, sources = _sources(settings)
     canvas = canvas_of(settings.size)
-    defaults = _defaults(settings, canvas)
+    meant = _meant(settings, canvas)
     if settings.fix is not None:
         check_target(Path(settings.fix), [base, *([Path(settings.annotations)] if settings.annotations else [])])
     out = Path(settings.out or f"check-{_name(settings)}")
@@ -89,14 +88,14 @@ def check_data(settings: CheckData) -> Outcome:
     whole = _check_pictures(splits, settings, base)
     _limit_skips(splits, settings)
     for split in splits:
-        _count(split, canvas, defaults, settings.ssd.match_iou)
+        _count(split, canvas, meant)
     used = {split.raw.name: split.sound for split in splits}
     if training := next(filter(is_training, used), None):
         compare_classes(used, training, whole)
     files = _write_manifest(splits, settings, base)
     copy = _write_copy(splits, whole, settings)
     files += [Path(copy["folder"]) / "fixes.jsonl"] if copy else []
-    report = _report(settings, splits, whole, canvas, len(defaults), copy)
+    report = _report(settings, splits, whole, canvas, len(meant.defaults), copy)
     write_json(out / "check.json", report)
     write_page(out / "check.html", report, splits)
     return _conclude(report, write_text(report), [out / "check.json", out / "check.html", *files])
@@ -126,13 +125,14 @@ def _name(settings: CheckData) -> str:
     return Path(settings.annotations or settings.data or "").resolve().stem
 
 
-def _defaults(settings: CheckData, canvas: tuple[int, int]) -> Tensor:
-    """(A, 4) the default boxes of the detector that is meant to be trained."""
+def _meant(settings: CheckData, canvas: tuple[int, int]) -> Meant:
     if settings.head not in (known := heads_of("detection")):
         raise InputError(f"--head: {printable(settings.head)}: a head that detects is checked for: {', '.join(known)}")
-    model = build_model(settings.backbone, settings.head, 1, size=canvas, options=settings.ssd)
-    assert isinstance(model, SSD)
-    return model.defaults
+    model = build_model(settings.backbone, settings.head, 1, size=canvas, options=settings.options)
+    if isinstance(model, SSD):
+        return Meant(model.defaults, settings.ssd.match_iou, model.keep_ratio)
+    assert isinstance(model, TwoStage)
+    return Meant(model.anchors, settings.rcnn.rpn_match_iou, model.keep_ratio)
 
 
 # Looking
@@ -228,10 +228,10 @@ def _sums(splits: list[Checked]) -> dict[str, str]:
     return {file: picture.sha256 for file, picture in pairs if picture.sha256}
 
 
-def _count(split: Checked, canvas: tuple[int, int], defaults: Tensor, threshold: float) -> None:
-    split.statistics = {**describe(split.sound, canvas), **kinds(split.pictures)}
-    split.statistics["default_boxes"] = default_box_recall(split.sound, canvas, defaults, threshold)
-    split.suspects = suspect(split.sound, canvas, str(split.raw.source), split.findings)
+def _count(split: Checked, canvas: tuple[int, int], meant: Meant) -> None:
+    split.statistics = {**describe(split.sound, canvas, meant.keep_ratio), **kinds(split.pictures)}
+    split.statistics["default_boxes"] = default_box_recall(split.sound, canvas, meant)
+    split.suspects = suspect(split.sound, canvas, str(split.raw.source), split.findings, meant.keep_ratio)
 
 
 # Writing

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,17 @@ SAMPLE = 20_000  # boxes of a split that are looked at
 CHUNK = 256  # boxes at a time: (CHUNK, A) overlaps are in memory
 
 
-def default_box_recall(sound: Sound, canvas: tuple[int, int], defaults: Tensor, threshold: float) -> dict[str, Any]:
-    """Share of boxes whose best default box reaches the IoU `threshold`, and the mean of that best IoU.
+class Meant(NamedTuple):
+    """Of the detector that is to be trained: its default boxes or anchors (A, 4) in canvas px, the IoU from which one
+    learns an object, and whether pictures keep their ratio on its canvas."""
+
+    defaults: Tensor
+    threshold: float
+    keep_ratio: bool
+
+
+def default_box_recall(sound: Sound, canvas: tuple[int, int], meant: Meant) -> dict[str, Any]:
+    """Share of boxes whose best default box reaches the threshold, and the mean of that best IoU.
 
     Crowds do not count. Of more than SAMPLE boxes, that many in equal steps. sides: by the square root of the area on
     the canvas; coco_sizes: by the area in the file.
@@ -25,7 +34,8 @@ def default_box_recall(sound: Sound, canvas: tuple[int, int], defaults: Tensor, 
     rows = np.flatnonzero(~sound.crowd)
     if len(rows) > SAMPLE:
         rows = rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
-    on_canvas = canvas_boxes(sound, canvas)[rows]
+    defaults, threshold, keep_ratio = meant
+    on_canvas = canvas_boxes(sound, canvas, keep_ratio)[rows]
     best = best_overlaps(torch.from_numpy(on_canvas).float(), defaults).numpy()
     sides = np.sqrt((on_canvas[:, 2:] - on_canvas[:, :2]).prod(axis=1))
     areas = (sound.boxes[rows][:, 2:] - sound.boxes[rows][:, :2]).prod(axis=1)

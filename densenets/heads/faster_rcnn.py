@@ -1,0 +1,280 @@
+"""Faster R-CNN on light nets: the V1 paper's form on a single map (Table 13), and a form with a feature pyramid."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from densenets import boxes as box
+from densenets.backbones.base import Backbone
+from densenets.config import RCNNOptions
+from densenets.contract import Boxes, Detections
+from densenets.errors import InputError
+from densenets.heads.fpn import FPN, Separable, plain
+from densenets.heads.proposals import RPN, Proposals, Selection, proposal_losses, propose
+from densenets.heads.rcnn_loss import anchor_targets, place_losses, place_targets, sampled
+from densenets.layers import ConvNormAct, global_mean, precise, start_small
+
+REFERENCE_SIDE = 600  # px of the shorter side at which the V1 paper's anchors have their sizes
+SINGLE_MAP_SIZES = (64.0, 128.0, 256.0, 512.0)
+TORCHVISION_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
+OCTAVE = (1.5, 2.0, 2.7)  # sizes of the pyramid's anchors, in strides of their map: evenly spread over an octave
+CROP = 14  # cells of a proposal's crop, as the V1 paper's net takes it
+WINDOW = 7  # likewise, of the pyramid's
+FIRST_BOX = 224.0  # px: a proposal of this side, or above, is read from the map of stride 32 (FPN paper, eq. 1)
+
+
+class TwoStage(nn.Module, ABC):
+    """Proposals, then a class and a better box for each of them (see `contract.Detector`).
+
+    Args:
+        backbone: is pruned to what is read.
+        num_classes: without background.
+        canvas: (H, W) in px, fixed.
+    """
+
+    task = "detection"
+    options_type = RCNNOptions
+    output_stride = 32
+    atrous = "slim"
+    keep_ratio = True
+
+    backbone: Backbone
+    rpn: RPN
+    anchors: Tensor
+
+    def __init__(self, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
+        super().__init__()
+        self.num_classes, self.canvas, self.options = num_classes, canvas, options
+
+    def _place_anchors(self, strides: Sequence[int], sizes: Sequence[Sequence[float]], exact: bool = True) -> None:
+        """exact: a cell is as far from the next as the stride says; else torchvision's whole part of side / cells."""
+        height, width = self.canvas
+        sizes = self.options.sizes or sizes
+        if len(sizes) != len(strides) or len({len(row) for row in sizes}) != 1:
+            raise InputError(
+                f"rcnn.sizes: {len(sizes)} lists given, one for each of {len(strides)} maps wanted, of equal length"
+            )
+        grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
+        steps = [(s, s) if exact else (height // g[0], width // g[1]) for s, g in zip(strides, grids, strict=True)]
+        self.of_a_cell = len(sizes[0]) * len(self.options.ratios)
+        self.counts = [rows * columns * self.of_a_cell for rows, columns in grids]
+        anchors = box.anchor_boxes(grids, steps, sizes, self.options.ratios)
+        self.register_buffer("anchors", anchors, persistent=False)
+
+    @staticmethod
+    def initialise(part: nn.Module) -> None:
+        """A backbone without weights."""
+        part.apply(start_small)
+
+    @abstractmethod
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) in [0, 1] -> the maps that proposals are sought on."""
+
+    @abstractmethod
+    def judge(self, maps: list[Tensor], places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (K, 1 + C), background first, and offsets (K, C, 4) of places (K, 4) in images owners (K,)."""
+
+    def check_batch(self, images: int) -> None:
+        rows, columns = (-(-side // self.backbone.options.output_stride) for side in self.canvas)
+        if images * rows * columns < 2:
+            raise InputError(
+                f"--batch-size: {images} image a process: the net's last map is 1x1, where BatchNorm needs two images "
+                "at least; take a larger batch or canvas, or more pictures [T04]"
+            )
+
+    def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) in [0, 1] -> the first stage's logits (N, A) and offsets (N, A, 4)."""
+        return self.seek(self._seen(images))
+
+    def seek(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        logits, offsets = self.rpn(maps)
+        return precise(logits), precise(offsets)
+
+    def _seen(self, images: Tensor) -> list[Tensor]:
+        if images.shape[1:] != (3, *self.canvas):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}, expected (N, 3, {self.canvas[0]}, {self.canvas[1]})"
+            )
+        return self.maps(images)
+
+    def _propose(self, logits: Tensor, offsets: Tensor, training: bool) -> Proposals:
+        o = self.options
+        many = (2 * o.map_proposals, o.train_proposals) if training else (o.map_proposals, o.proposals)
+        threshold = 0.0 if training else o.rpn_score_threshold
+        chosen = Selection(many[0], o.rpn_nms_iou, threshold, many[1])
+        return propose(logits, offsets, self.anchors, self.counts, self.canvas, chosen)
+
+    def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
+        """`objectness`, `proposal`, `classification`, `box`: means over places drawn by torch's generator.
+
+        Raises ValueError for a label outside 0..C-1: -1 would pass as background.
+        """
+        options = self.options
+        given = torch.cat([target.labels for target in targets])
+        if ((given < 0) | (given >= self.num_classes)).any():
+            found = f"{int(given.min())} to {int(given.max())}"
+            raise ValueError(f"labels from {found}, expected 0 to {self.num_classes - 1}")
+        maps = self._seen(images)
+        logits, offsets = self.seek(maps)
+        anchors, boxes = anchor_targets(self.anchors, targets, options.rpn_match_iou, options.rpn_background_iou)
+        first = proposal_losses(logits, offsets, self.anchors, anchors, boxes, options.rpn_samples, options.box_beta)
+        places, owners, labels, wanted = self._drawn(self._propose(logits, offsets, True), targets)
+        classes, moves = self.judge(maps, places, owners)
+        return first | place_losses(precise(classes), precise(moves), places, labels, wanted, options.box_beta)
+
+    @torch.no_grad()
+    def _drawn(self, proposals: Proposals, targets: list[Boxes]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Places (K, 4), images (K,), classes or BACKGROUND (K,), boxes to find (K, 4): what the second stage sees."""
+        picked = []
+        for image, target in enumerate(targets):
+            places, labels, boxes = place_targets(
+                proposals.boxes[image], proposals.valid[image], target, self.options.match_iou
+            )
+            rows = sampled(labels[None], self.options.samples, 0.25)[0].nonzero()[:, 0]
+            picked.append((places[rows], torch.full_like(rows, image), labels[rows], boxes[rows]))
+        places, owners, labels, boxes = (torch.cat(column) for column in zip(*picked, strict=True))
+        return places, owners, labels, boxes
+
+    def forward(self, images: Tensor) -> Detections:
+        """(N, 3, H, W) in [0, 1] -> the `options.detections` best, see `Detections`.
+
+        An image with an output of either stage that is not finite gets scores of NaN [V03].
+        """
+        maps = self._seen(images)
+        logits, offsets = self.seek(maps)
+        found = self._propose(logits, offsets, False)
+        count, each = found.valid.shape
+        owners = torch.arange(count, device=images.device).repeat_interleave(each)
+        classes, moves = self.judge(maps, found.boxes.flatten(0, 1), owners)
+        classes, moves = precise(classes).view(count, each, -1), precise(moves).view(count, each, -1, 4)
+        outputs = (logits, offsets, classes, moves)
+        sound = torch.stack([output.flatten(1).isfinite().all(dim=1) for output in outputs]).all(dim=0)
+        detections = self.decode(classes, moves, found)
+        return detections._replace(scores=detections.scores.masked_fill(~sound.unsqueeze(1), math.nan))
+
+    def decode(self, classes: Tensor, moves: Tensor, found: Proposals) -> Detections:
+        """(N, P, 1 + C) logits and (N, P, C, 4) offsets of the proposals -> detections, in float32."""
+        options = self.options
+        scores = classes.softmax(dim=-1)[..., 1:] * found.valid.unsqueeze(-1)
+        best, which, labels = box.select_global(scores, options.candidates)
+        own = moves.flatten(1, 2).gather(1, (which * self.num_classes + labels).unsqueeze(-1).expand(-1, -1, 4))
+        places = found.boxes.gather(1, which.unsqueeze(-1).expand(-1, -1, 4))
+        boxes = box.decode(own, places, self.canvas)
+        limits = (options.score_threshold, options.nms_iou, options.detections, max(self.canvas))
+        return box.fill(box.suppress(boxes, labels, best, *limits), options.detections)
+
+
+class Predictor(nn.Module):
+    """A class and a box for each class. with_background: as torchvision, which has a box for background too."""
+
+    def __init__(self, channels: int, num_classes: int, with_background: bool = False) -> None:
+        super().__init__()
+        self.unused = int(with_background)
+        self.classes = nn.Linear(channels, num_classes + 1)
+        self.offsets = nn.Linear(channels, (num_classes + self.unused) * 4)
+        for layer, size in ((self.classes, 0.01), (self.offsets, 0.001)):
+            nn.init.normal_(layer.weight, std=size)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        offsets: Tensor = self.offsets(x)
+        return self.classes(x), offsets.unflatten(1, (-1, 4))[:, self.unused :]
+
+
+class FasterRCNN(TwoStage):
+    """V1 Table 13: proposals on the map of stride 16; the net's part of stride 32 runs on a crop of each.
+
+    The crop has 14x14 cells, is not pooled, and each cell is one sample, as TensorFlow's crop_and_resize takes it.
+    Anchors have the paper's sizes on a canvas whose shorter side is 600 px, and shrink with it.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
+        super().__init__(num_classes, canvas, options)
+        self.backbone = backbone.split()
+        channels, self.stride = backbone.specs["c4"]
+        scale = min(canvas) / REFERENCE_SIDE
+        self._place_anchors([self.stride], [[size * scale for size in SINGLE_MAP_SIZES]])
+        self.rpn = RPN(_rpn_body(channels), channels, self.of_a_cell, outputs=2)
+        self.predictor = Predictor(backbone.tail_channels, num_classes)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        return [self.backbone(images)["c4"]]
+
+    def judge(self, maps: list[Tensor], places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        crops = roi_align(maps[0], _regions(places, owners, maps[0]), CROP, 1 / self.stride, sampling_ratio=1)
+        pooled = global_mean(self.backbone.tail(crops), self.training)
+        found: tuple[Tensor, Tensor] = self.predictor(pooled.flatten(1))
+        return found
+
+
+class FasterRCNNFPN(TwoStage):
+    """Proposals on a pyramid, windows of 7x7 cells from it, a box head of fully connected layers; see `RCNNOptions`."""
+
+    def __init__(self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
+        super().__init__(num_classes, canvas, options)
+        theirs, light = options.fpn == "torchvision", options.fpn == "light"
+        self.taps = ("c5_first", "top") if theirs else ("c4", "c5")
+        self.backbone = backbone.keep(self.taps)
+        specs = [self.backbone.specs[tap] for tap in self.taps]
+        pooled = 1 if theirs else 2
+        self.strides = [spec.stride for spec in specs]
+        strides = self.strides + [self.strides[-1] * 2**k for k in range(1, pooled + 1)]
+        sizes = [TORCHVISION_SIZES if theirs else [part * stride for part in OCTAVE] for stride in strides]
+        self._place_anchors(strides, sizes, exact=not theirs)
+        channels = [spec.channels for spec in specs]
+        momentum = options.bn_momentum
+        if light:
+            lateral = partial(ConvNormAct, eps=1e-3, momentum=momentum)
+            self.fpn = FPN(channels, 128, lateral, partial(Separable, momentum=momentum), pooled)
+            self.rpn = RPN(Separable(128, 128, momentum), 128, self.of_a_cell)
+            self.box_head = _small_box_head(128, momentum)
+        else:
+            self.fpn = FPN(channels, 256, plain(1), plain(3), pooled)
+            self.rpn = RPN(_rpn_body(256), 256, self.of_a_cell)
+            self.box_head = _two_layers(256 * WINDOW**2, 1024)
+        self.predictor = Predictor(512 if light else 1024, num_classes, with_background=theirs)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        taps = self.backbone(images)
+        found: list[Tensor] = self.fpn([taps[tap] for tap in self.taps])
+        return found
+
+    def judge(self, maps: list[Tensor], places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        regions = _regions(places, owners, maps[0])
+        windows = roi_align(maps[0], regions, WINDOW, 1 / self.strides[0], sampling_ratio=2)
+        if self.strides[1] != self.strides[0]:
+            coarse = roi_align(maps[1], regions, WINDOW, 1 / self.strides[1], sampling_ratio=2)
+            large = box.area(places).sqrt() >= FIRST_BOX
+            windows = torch.where(large.view(-1, 1, 1, 1), coarse, windows)
+        found: tuple[Tensor, Tensor] = self.predictor(self.box_head(windows))
+        return found
+
+
+def _regions(places: Tensor, owners: Tensor, like: Tensor) -> Tensor:
+    """(K, 5) image and box, as RoIAlign takes them."""
+    return torch.cat([owners.unsqueeze(1).to(like.dtype), places.to(like.dtype)], dim=1)
+
+
+def _rpn_body(width: int) -> nn.Sequential:
+    conv = nn.Conv2d(width, width, 3, padding=1)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return nn.Sequential(conv, nn.ReLU())
+
+
+def _two_layers(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Linear(width, width), nn.ReLU(inplace=True)
+    )
+
+
+def _small_box_head(width: int, momentum: float) -> nn.Sequential:
+    """A separable convolution to half the channels, one fully connected layer of 512."""
+    inner = width // 2
+    flat = nn.Linear(inner * WINDOW**2, 512)
+    return nn.Sequential(Separable(width, inner, momentum), nn.Flatten(), flat, nn.ReLU(inplace=True))
