@@ -204,6 +204,42 @@ def test_what_a_run_says_of_its_data_may_be_anybody_s(capsys: pytest.CaptureFixt
     assert "Traceback" not in capsys.readouterr().err
 
 
+# A test split whose labels a server has
+
+
+@pytest.fixture
+def no_labels(here: None) -> None:
+    for mask in Path("set/masks/val").iterdir():
+        write(mask, np.full((40, 56), 255, dtype=np.uint8))
+
+
+def test_without_labels_only_a_submission_makes_sense(no_labels: None, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = refused(capsys, [*EVAL, "--out", "out"])
+    assert line == (
+        "densenets: error: set, split val: no labels: no pixel of a class in any mask, as in a test split whose labels a "
+        "server has; --checkpoint with --submission DIR writes what it judges [D36]"
+    )
+    assert main([*EVAL, "--submission", "sent", "--out", "out"]) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[0] == "the split has no labels to judge by; masks for the server: sent"
+    assert len([*Path("sent").iterdir()]) == 3
+    assert json.loads(Path("out/results.json").read_text())["mIoU"] is None
+    assert "no labels" in refused(capsys, [*MASKS, "--predictions", "sent"])[0]
+
+
+def test_one_labelled_pixel_is_judged(no_labels: None, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.full((40, 56), 255, dtype=np.uint8)
+    pixels[3, 4] = 1
+    write(Path("set/masks/val/2.png"), pixels)
+    assert main(EVAL) == 0
+    assert "3 images, 1 pixels of a class" in capsys.readouterr().out
+
+
+def test_a_mask_that_judging_cannot_read_is_told_by_name(no_labels: None, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("set/masks/val/1.png").write_bytes(Path("set/masks/val/1.png").read_bytes()[:-30])
+    assert "set/masks/val/1.png: " in refused(capsys, EVAL)[0]
+
+
 # Nothing is lost
 
 

@@ -1,6 +1,5 @@
 """Segmentation: what is trained and judged on what, mean IoU, folders of predicted masks."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -16,9 +15,8 @@ from torch import Tensor, nn
 from densenets import draw
 from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import EvalSegmentation, TrainSegmentation
-from densenets.contract import IGNORED, ImageInfo
+from densenets.contract import ImageInfo
 from densenets.data import open_segmentation
-from densenets.data.decode import PictureError
 from densenets.data.mask_transforms import MaskAugmentation
 from densenets.data.module import DataModule
 from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
@@ -32,6 +30,7 @@ from densenets.metrics.segmentation_table import format_table
 from densenets.run.data import list_skips, rules_of, streets_folder, tell_reading
 from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank
+from densenets.run.labels import has_labels, look_at_masks
 from densenets.run.pictures import sheet_rows, write_mask_sheet
 from densenets.run.training import train
 from densenets.run.views import ManyViews
@@ -100,7 +99,7 @@ class Segmentation:
         train = open_one(settings, settings.data, settings.train_split, settings.classes or None, ignored)
         val = open_one(settings, settings.data, settings.val_split, train.classes, ignored)
         for split, name in ((train, settings.train_split), (val, settings.val_split)):
-            _refuse_nothing(split, f"{printable(settings.data)}, split {printable(name)}")
+            look_at_masks(split, _told(settings.data, name), training=split is train)
         return train, val
 
     def judged_on(self, settings: TrainSegmentation) -> dict[str, Any]:
@@ -139,6 +138,11 @@ class Segmentation:
         if rank() == 0:
             tell_reading([split], out := Path(settings.out) if settings.out else None)
             list_skips([split], out)
+        if settings.submission is None and not has_labels(split):
+            raise InputError(
+                f"{_told(data, settings.split)}: no labels: no pixel of a class in any mask, as in a test split whose "
+                "labels a server has; --checkpoint with --submission DIR writes what it judges [D36]"
+            )
         return split, {"data": data, "split": settings.split, "ignore_ids": list(ignored)}
 
     def adapt(
@@ -201,13 +205,8 @@ class Segmentation:
         return _report(metrics, samples.split, partial(_predicted, net, samples), out, source)
 
 
-def _refuse_nothing(split: SegmentationSplit, where: str) -> None:
-    """InputError unless some mask has a pixel of a class; of most splits the first one does."""
-    for index in range(len(split)):
-        with contextlib.suppress(PictureError):  # one that cannot be read is for whoever needs it
-            if (split.truth(index).ids != IGNORED).any():
-                return
-    raise InputError(f"{where}: no pixel of a class in any mask [D36]")
+def _told(data: str, split: str) -> str:
+    return f"{printable(data)}, split {printable(split)}"
 
 
 def _at_stride(model: nn.Module, description: ModelDescription, stride: int) -> nn.Module:
@@ -269,6 +268,8 @@ def _report(
     """
     content = {**metrics, **source}
     text = format_table(content)
+    if not metrics["counts"]["pixels"]:  # a submission is all that this was about
+        text = f"the split has no labels to judge by; masks for the server: {printable(source.get('submission'))}"
     if out is None:
         return Outcome(content, text, [])
     files = [out / RESULTS, out / "confusion.png"]
