@@ -216,8 +216,8 @@ def no_labels(here: None) -> None:
 def test_without_labels_only_a_submission_makes_sense(no_labels: None, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = refused(capsys, [*EVAL, "--out", "out"])
     assert line == (
-        "densenets: error: set, split val: no labels: no pixel of a class in any mask, as in a test split whose labels a "
-        "server has; --checkpoint with --submission DIR writes what it judges [D36]"
+        "densenets: error: set, split val: no labels: no pixel of a class in any mask, as in a test split whose labels "
+        "a server has; --checkpoint with --submission DIR writes what it judges [D36]"
     )
     assert main([*EVAL, "--submission", "sent", "--out", "out"]) == 0
     told = capsys.readouterr().out

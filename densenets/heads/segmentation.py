@@ -94,6 +94,12 @@ class Segmentation(nn.Module, ABC):
         """(N, 3, H, W) in [0, 1] -> (N, C, h, w) logits, at the stride where the head ends."""
         return self.decode(self.backbone(images))
 
+    def raw_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`raw`, and the second head's logits at the stride of its map, which only a training asks for."""
+        assert self.auxiliary is not None
+        taps = self.backbone(images)
+        return self.decode(taps), self.auxiliary(taps[AUXILIARY_TAP])
+
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C, H, W) logits in float32."""
         return upsampled(precise(self.raw(images)), images.shape[-2:])
@@ -109,10 +115,9 @@ class Segmentation(nn.Module, ABC):
         ids = stacked(targets, images, self.num_classes)
         if self.auxiliary is None:
             return self._judge(precise(self.raw(images)), ids)
-        taps = self.backbone(images)
-        found = self._judge(precise(self.decode(taps)), ids)
-        logits = precise(self.auxiliary(taps[AUXILIARY_TAP]))
-        entropy = loss.cross_entropy(logits, ids, self.class_weights, self.options.label_smoothing)
+        logits, coarse = self.raw_with_auxiliary(images)
+        found = self._judge(precise(logits), ids)
+        entropy = loss.cross_entropy(precise(coarse), ids, self.class_weights, self.options.label_smoothing)
         return {**found, "auxiliary": self.options.auxiliary * entropy}
 
     def _judge(self, logits: Tensor, ids: Tensor) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ from densenets.training.saving import Saving
 from densenets.training.signals import StopRequest
 from densenets.training.task import Task
 
+COMPILED = ("raw", "raw_with_auxiliary")  # what steps and validations call; each is compiled at its first call
 log = logging.getLogger(__name__)
 
 
@@ -129,8 +130,9 @@ class Begun(L.Callback):
 def _build(settings: Training, description: ModelDescription, from_checkpoint: bool) -> nn.Module:
     model: Any = build_from(description, weights=None if from_checkpoint else settings.weights)
     model.backbone.freeze(settings.freeze_stages, settings.freeze_norm)
-    if settings.compile:
-        model.raw = torch.compile(model.raw)
+    for name in COMPILED if settings.compile else ():
+        if hasattr(model, name):
+            setattr(model, name, torch.compile(getattr(model, name)))
     return model
 
 

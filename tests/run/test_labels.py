@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from densenets.config import TrainSegmentation
+from densenets.contract import Mask
 from densenets.data import open_segmentation
 from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError
@@ -58,9 +59,14 @@ def test_all_of_the_sample_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_no_more_masks_are_read_than_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, read = folder(tmp_path, count=100), []
-    original = SegmentationSplit.truth
-    monkeypatch.setattr(SegmentationSplit, "truth", lambda *args, **how: read.append(args[1]) or original(*args, **how))
+    data, original = folder(tmp_path, count=100), SegmentationSplit.truth
+    read = []
+
+    def truth(split: SegmentationSplit, index: int, instances: bool = False) -> Mask:
+        read.append(index)
+        return original(split, index, instances)
+
+    monkeypatch.setattr(SegmentationSplit, "truth", truth)
     opened(data)
     assert len(read) == 2 * SAMPLED
 
