@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-CAMPAIGNS = ("annotations", "images", "checkpoints", "settings", "predictions")
+CAMPAIGNS = ("annotations", "images", "masks", "checkpoints", "settings", "predictions")
 SEED = 20
 ESCAPES_SHOWN = 5
 

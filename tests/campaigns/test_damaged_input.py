@@ -3,8 +3,9 @@
 import pytest
 from cases import run_campaign
 
-SHORT = {"annotations": 2000, "images": 4000, "checkpoints": 400, "settings": 500, "predictions": 500}
-FULL = {"annotations": 100_000, "images": 100_000, "checkpoints": 5000, "settings": 10_000, "predictions": 20_000}
+SHORT = {"annotations": 2000, "images": 4000, "masks": 200, "checkpoints": 400, "settings": 500, "predictions": 500}
+FULL = {"annotations": 100_000, "images": 100_000, "masks": 20_000, "checkpoints": 5000}
+FULL |= {"settings": 10_000, "predictions": 20_000}
 
 
 @pytest.mark.parametrize("name", SHORT)
