@@ -105,6 +105,18 @@ def test_a_set_without_any_pixel_of_a_class(folder: Path, tmp_path: Path) -> Non
     assert (code, codes(report)) == (2, ["D36"])
 
 
+def test_a_test_split_whose_labels_a_server_has(tmp_path: Path) -> None:
+    """As Cityscapes is downloaded: its dummies must not make the set one that cannot be trained on."""
+    data = write_cityscapes(tmp_path / "set")
+    write_cityscapes(data, "test")
+    for kind, dtype in (("labelIds", np.uint8), ("instanceIds", np.uint16)):
+        for number in range(3):
+            save(shot(data, number, "gtFine", f"gtFine_{kind}", "test"), np.zeros((32, 64), dtype))
+    code, report = check(data, tmp_path / "out")
+    assert (code, report["ok"]) == (0, True)
+    assert [line["split"] for line in report["problems"] if line["code"] == "D36"] == ["test"]
+
+
 def test_the_other_layouts(tmp_path: Path) -> None:
     code, report = check(write_cityscapes(tmp_path / "c"), tmp_path / "out")
     assert (code, len(report["splits"]["train"]["classes"])) == (0, 19)

@@ -61,7 +61,8 @@ def judge_masks(masks: Sequence[MaskSeen], split: SegmentationSplit, findings: F
     read = sum(not mask.fault for mask in masks)
     if read and sum(empty) == read:
         place = (str(split.masks[0]), "")
-        findings.error("D36", place, "like all masks of the split, without a pixel of any class")
+        tell = findings.warn if findings.split.startswith("test") else findings.error  # whose labels a server has
+        tell("D36", place, "like all masks of the split, without a pixel of any class")
         return
     pixels = pixels_of(masks)[: len(split.classes)]
     place = (f"split {findings.split}", "")
