@@ -160,7 +160,7 @@ def place(windows: np.ndarray, size: np.ndarray, canvas: np.ndarray, keep_ratio:
         high = low + np.rint(canvas / scale).astype(np.int64)
     start, end = np.clip(low, 0, size), np.clip(high, 0, size)
     to = np.minimum(np.rint((start - low) * scale).astype(np.int64), canvas - 1)
-    until = np.maximum(np.rint((end - low) * scale).astype(np.int64), to + 1)
+    until = np.clip(np.rint((end - low) * scale).astype(np.int64), to + 1, canvas)
     return View(np.concatenate([start, end], axis=1), np.concatenate([to, until], axis=1))
 
 

@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from densenets import boxes as box
 from densenets.backbones.base import Backbone
@@ -17,6 +16,7 @@ from densenets.errors import InputError
 from densenets.heads.fpn import FPN, Separable, plain
 from densenets.heads.proposals import RPN, Proposals, Selection, proposal_losses, propose
 from densenets.heads.rcnn_loss import anchor_targets, place_losses, place_targets, sampled
+from densenets.heads.windows import windows
 from densenets.layers import ConvNormAct, global_mean, precise, start_small
 
 REFERENCE_SIDE = 600  # px of the shorter side at which the V1 paper's anchors have their sizes
@@ -76,8 +76,8 @@ class TwoStage(nn.Module, ABC):
         """(N, 3, H, W) in [0, 1] -> the maps that proposals are sought on."""
 
     @abstractmethod
-    def judge(self, maps: list[Tensor], places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (K, 1 + C), background first, and offsets (K, C, 4) of places (K, 4) in images owners (K,)."""
+    def judge(self, maps: list[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Class logits (K, 1 + C), background first, and offsets (K, C, 4) of the places (P, 4) in each image."""
 
     def check_batch(self, images: int) -> None:
         rows, columns = (-(-side // self.backbone.options.output_stride) for side in self.canvas)
@@ -123,22 +123,23 @@ class TwoStage(nn.Module, ABC):
         logits, offsets = self.seek(maps)
         anchors, boxes = anchor_targets(self.anchors, targets, options.rpn_match_iou, options.rpn_background_iou)
         first = proposal_losses(logits, offsets, self.anchors, anchors, boxes, options.rpn_samples, options.box_beta)
-        places, owners, labels, wanted = self._drawn(self._propose(logits, offsets, True), targets)
-        classes, moves = self.judge(maps, places, owners)
-        return first | place_losses(precise(classes), precise(moves), places, labels, wanted, options.box_beta)
+        places, labels, wanted = self._drawn(self._propose(logits, offsets, True), targets)
+        classes, moves = self.judge(maps, places)
+        return first | place_losses(
+            precise(classes), precise(moves), torch.cat(places), labels, wanted, options.box_beta
+        )
 
     @torch.no_grad()
-    def _drawn(self, proposals: Proposals, targets: list[Boxes]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Places (K, 4), images (K,), classes or BACKGROUND (K,), boxes to find (K, 4): what the second stage sees."""
+    def _drawn(self, proposals: Proposals, targets: list[Boxes]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Places of each image (P, 4); of all: classes or BACKGROUND (K,), boxes to find (K, 4)."""
         picked = []
         for image, target in enumerate(targets):
             places, labels, boxes = place_targets(
                 proposals.boxes[image], proposals.valid[image], target, self.options.match_iou
             )
             rows = sampled(labels[None], self.options.samples, 0.25)[0].nonzero()[:, 0]
-            picked.append((places[rows], torch.full_like(rows, image), labels[rows], boxes[rows]))
-        places, owners, labels, boxes = (torch.cat(column) for column in zip(*picked, strict=True))
-        return places, owners, labels, boxes
+            picked.append((places[rows], labels[rows], boxes[rows]))
+        return [row[0] for row in picked], torch.cat([row[1] for row in picked]), torch.cat([row[2] for row in picked])
 
     def forward(self, images: Tensor) -> Detections:
         """(N, 3, H, W) in [0, 1] -> the `options.detections` best, see `Detections`.
@@ -149,8 +150,7 @@ class TwoStage(nn.Module, ABC):
         logits, offsets = self.seek(maps)
         found = self._propose(logits, offsets, False)
         count, each = found.valid.shape
-        owners = torch.arange(count, device=images.device).repeat_interleave(each)
-        classes, moves = self.judge(maps, found.boxes.flatten(0, 1), owners)
+        classes, moves = self.judge(maps, found.boxes.unbind(0))
         classes, moves = precise(classes).view(count, each, -1), precise(moves).view(count, each, -1, 4)
         outputs = (logits, offsets, classes, moves)
         sound = torch.stack([output.flatten(1).isfinite().all(dim=1) for output in outputs]).all(dim=0)
@@ -205,8 +205,8 @@ class FasterRCNN(TwoStage):
     def maps(self, images: Tensor) -> list[Tensor]:
         return [self.backbone(images)["c4"]]
 
-    def judge(self, maps: list[Tensor], places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-        crops = roi_align(maps[0], _regions(places, owners, maps[0]), CROP, 1 / self.stride, sampling_ratio=1)
+    def judge(self, maps: list[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        crops = windows(maps[0], places, CROP, self.stride, samples=1)
         pooled = global_mean(self.backbone.tail(crops), self.training)
         found: tuple[Tensor, Tensor] = self.predictor(pooled.flatten(1))
         return found
@@ -244,20 +244,18 @@ class FasterRCNNFPN(TwoStage):
         found: list[Tensor] = self.fpn([taps[tap] for tap in self.taps])
         return found
 
-    def judge(self, maps: list[Tensor], places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-        regions = _regions(places, owners, maps[0])
-        windows = roi_align(maps[0], regions, WINDOW, 1 / self.strides[0], sampling_ratio=2)
-        if self.strides[1] != self.strides[0]:
-            coarse = roi_align(maps[1], regions, WINDOW, 1 / self.strides[1], sampling_ratio=2)
-            large = box.area(places).sqrt() >= FIRST_BOX
-            windows = torch.where(large.view(-1, 1, 1, 1), coarse, windows)
-        found: tuple[Tensor, Tensor] = self.predictor(self.box_head(windows))
+    def judge(self, maps: list[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = self.predictor(self.box_head(self._windows(maps, places)))
         return found
 
-
-def _regions(places: Tensor, owners: Tensor, like: Tensor) -> Tensor:
-    """(K, 5) image and box, as RoIAlign takes them."""
-    return torch.cat([owners.unsqueeze(1).to(like.dtype), places.to(like.dtype)], dim=1)
+    def _windows(self, maps: list[Tensor], places: Sequence[Tensor]) -> Tensor:
+        """(K, width, 7, 7): each from the map that suits its size; its share of the other one is none."""
+        if self.strides[0] == self.strides[1]:
+            return windows(maps[0], places, WINDOW, self.strides[0], samples=2)
+        large = (box.area(torch.cat(list(places))).sqrt() >= FIRST_BOX).to(maps[0].dtype)
+        pairs = zip(maps, self.strides, (1 - large, large), strict=False)
+        fine, coarse = (windows(x, places, WINDOW, stride, 2, share) for x, stride, share in pairs)
+        return fine + coarse
 
 
 def _rpn_body(width: int) -> nn.Sequential:

@@ -11,8 +11,9 @@ import yaml
 from broken_off import train_with_a_stop
 from PIL import Image
 
+from densenets.backbones import BACKBONES
 from densenets.build import build_model
-from densenets.config import EvalDetection, Predict, SSDOptions
+from densenets.config import EvalDetection, Predict, RCNNOptions, SSDOptions
 from densenets.errors import DivergedError, InputError
 from densenets.metrics.coco_map import NUMBERS
 from densenets.run import evaluate_detection, predict, train_detection
@@ -50,6 +51,28 @@ def test_a_run_folder_holds_everything(shapes, quick) -> None:
 def test_each_head_learns_four_images_by_heart(shapes, quick, head: str) -> None:
     data = shapes(train=range(4), val=range(4))
     outcome = train_detection(quick(data, head=head, ssd=FAST, **LEARN))
+    assert outcome.results["AP50"] > 0.99
+
+
+RCNN = RCNNOptions(bn_momentum=0.2, train_proposals=100, map_proposals=200, samples=32)
+FORMS = [("faster-rcnn", "full"), ("faster-rcnn-fpn", "full"), ("faster-rcnn-fpn", "light")]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "fpn"),
+    [
+        pytest.param(backbone, *form, marks=() if (backbone, form[1]) == ("v3-small", "light") else pytest.mark.slow)
+        for backbone in BACKBONES
+        for form in FORMS
+    ]
+    + [pytest.param("v3-large", "faster-rcnn-fpn", "torchvision", marks=pytest.mark.slow)],
+)
+def test_each_form_of_faster_rcnn_learns_four_images_by_heart(
+    shapes, quick, backbone: str, head: str, fpn: str
+) -> None:
+    data = shapes(train=range(4), val=range(4))
+    options = replace(RCNN, fpn=fpn)
+    outcome = train_detection(quick(data, backbone=backbone, head=head, rcnn=options, **{**LEARN, "lr": 0.001}))
     assert outcome.results["AP50"] > 0.99
 
 

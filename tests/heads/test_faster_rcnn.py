@@ -1,0 +1,302 @@
+"""Both forms of Faster R-CNN on every backbone: the papers' counts, the contract, export, and torchvision's own net."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_mobilenet_v3_large_fpn
+
+from densenets.backbones import BACKBONES, build_backbone
+from densenets.boxes import anchor_boxes
+from densenets.build import build_model, load_torchvision
+from densenets.config import RCNNOptions
+from densenets.contract import Boxes
+from densenets.errors import InputError
+from densenets.heads import faster_rcnn
+
+FORMS = [("faster-rcnn", "full"), ("faster-rcnn-fpn", "full"), ("faster-rcnn-fpn", "light")]
+GRID = [(backbone, *form) for backbone in BACKBONES for form in FORMS] + [
+    ("v3-large", "faster-rcnn-fpn", "torchvision")
+]
+EMPTY = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+TWO = Boxes(torch.tensor([[5.0, 5, 40, 40], [10, 0, 64, 64]]), torch.tensor([0, 2]))
+
+
+def small(head: str, fpn: str = "full", backbone: str = "v3-small", size: Any = 64, **options: Any) -> Any:
+    few: dict[str, Any] = {"proposals": 20, "train_proposals": 40, "map_proposals": 50, "samples": 16, "detections": 10}
+    return build_model(backbone, head, 3, size=size, width=0.5, options=RCNNOptions(fpn=fpn, **few | options))
+
+
+def billions(model: nn.Module, size: int) -> float:
+    """MAdds of an image, of layers with weights as the papers count: cutting windows out is no part of it."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, size, size))
+    operations = counter.get_flop_counts()["Global"]
+    return sum(operations[name] for name in (torch.ops.aten.convolution, torch.ops.aten.addmm)) / 2e9
+
+
+@pytest.mark.parametrize(("size", "madds"), [(300, 25.2), (600, 30.5)])
+def test_the_v1_papers_net_has_its_counts(size: int, madds: float) -> None:
+    """V1 Table 13: 6.1 M parameters; 25.2 and 30.5 B MAdds with 300 proposals."""
+    model = build_model("v1", "faster-rcnn", 90, size=size).eval()
+    assert sum(p.numel() for p in model.parameters()) == 6_065_995
+    assert billions(model, size) == pytest.approx(madds, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fpn", "parameters", "madds"),
+    [("torchvision", 19_410_754, None), ("full", 19_026_336, 5.36), ("light", 4_758_944, 1.14)],
+)
+def test_the_pyramids_have_their_counts(fpn: str, parameters: int, madds: float | None) -> None:
+    model = build_model("v3-large", "faster-rcnn-fpn", 90, size=320, options=RCNNOptions(fpn=fpn)).eval()
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    if fpn == "torchvision":  # its own figure leaves the norms out, which it keeps as they are
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert parameters - sum(p.numel() for norm in norms for p in norm.parameters()) == 19_386_354
+    if madds is not None:
+        assert billions(model, 320) == pytest.approx(madds, rel=0.005)
+
+
+def test_anchors_by_hand() -> None:
+    anchors = anchor_boxes([(1, 2)], [(16, 32)], [[10.0, 32.0]], [1.0, 4.0])
+    assert anchors.tolist() == [
+        [-5, -5, 5, 5],
+        [-16, -16, 16, 16],
+        [-2, -10, 2, 10],  # 5 x 20: corners are whole px, and half a px is none
+        [-8, -32, 8, 32],
+        [27, -5, 37, 5],
+        [16, -16, 48, 16],
+        [30, -10, 34, 10],
+        [24, -32, 40, 32],
+    ]
+
+
+@pytest.mark.parametrize(("backbone", "head", "fpn"), GRID)
+def test_every_parameter_learns_with_one_image_without_boxes(backbone: str, head: str, fpn: str) -> None:
+    model = small(head, fpn, backbone).train()
+    losses = model.losses(torch.rand(3, 3, 64, 64), [TWO, EMPTY, TWO])
+    sum(losses.values()).backward()
+    assert set(losses) == {"objectness", "proposal", "classification", "box"}
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+@pytest.mark.parametrize("boxes", [[], [[0.0, 0, 64, 64]], [[30.0, 30, 30.5, 30.25]], [[0.0, 63.999, 64, 64]]], ids=str)
+def test_no_box_a_huge_and_a_tiny_one_teach_without_nan(head: str, fpn: str, boxes: list[list[float]]) -> None:
+    model = small(head, fpn).train()
+    target = Boxes(torch.tensor(boxes).reshape(-1, 4), torch.zeros(len(boxes), dtype=torch.int64))
+    for _ in range(3):
+        losses = model.losses(torch.rand(2, 3, 64, 64), [target, target])
+        model.zero_grad()
+        sum(losses.values()).backward()
+        assert all(torch.isfinite(value) for value in losses.values())
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert losses["objectness"] > 0
+    assert (losses["box"] > 0) == bool(boxes)
+
+
+@pytest.mark.parametrize("head", ["faster-rcnn", "faster-rcnn-fpn"])
+def test_places_inside_an_ignore_region_teach_nothing(head: str) -> None:
+    model = small(head).train()
+    crowd = EMPTY._replace(ignore=torch.tensor([[-200.0, -200, 300, 300]]))
+    losses = model.losses(torch.rand(2, 3, 64, 64), [crowd, crowd])
+    assert {name: value.item() for name, value in losses.items()} == dict.fromkeys(losses, 0.0)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 90])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    target = Boxes(torch.tensor([[1.0, 1.0, 40.0, 40.0]]), torch.tensor([label]))
+    with pytest.raises(ValueError, match="expected 0 to 2"):
+        small("faster-rcnn-fpn").losses(torch.rand(2, 3, 64, 64), [target, target])
+
+
+def settled(model: Any, images: torch.Tensor) -> Any:
+    """With statistics of BatchNorm from data, and scores that differ from place to place."""
+    torch.manual_seed(0)
+    for part, size in ((model.rpn.objectness, 0.5), (model.predictor.classes, 1.0), (model.predictor.offsets, 0.1)):
+        nn.init.normal_(part.weight, std=size)
+    model.train()
+    with torch.no_grad():
+        for _ in range(10):
+            model.losses(images, [TWO] * len(images))
+    return model.eval()
+
+
+@pytest.mark.parametrize(("backbone", "head", "fpn"), GRID)
+def test_forward_and_raw_pass_export_and_agree(backbone: str, head: str, fpn: str) -> None:
+    images = torch.rand(2, 3, 64, 96)
+    model = settled(small(head, fpn, backbone, (64, 96)), images)
+    with torch.no_grad():
+        expected = model(images)
+        exported = torch.export.export(model, (images,)).module()(images)
+    assert expected.boxes.shape == (2, 10, 4)
+    assert (expected.scores > 0).sum() >= 10
+    assert torch.allclose(expected.scores, exported[2], atol=1e-6)
+    assert torch.allclose(expected.boxes, exported[0], atol=1e-4)
+    assert torch.equal(expected.labels, exported[1])
+
+
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+@pytest.mark.parametrize("size", [32, (33, 150), (160, 96)])
+def test_any_canvas_gives_the_fixed_shape(head: str, fpn: str, size: Any) -> None:
+    model = small(head, fpn, size=size, proposals=200, detections=100).eval()
+    height, width = model.canvas
+    with torch.no_grad():
+        found = model(torch.rand(1, 3, height, width))
+    assert found.boxes.shape == (1, 100, 4)
+    boxes = found.boxes[found.scores > 0]
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2] <= width).all()
+    assert (boxes[:, 3] <= height).all()
+    assert (boxes[:, :2] < boxes[:, 2:]).all()
+
+
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+def test_no_prediction_depends_on_its_neighbours(head: str, fpn: str) -> None:
+    images = torch.rand(4, 3, 96, 96)
+    model = settled(small(head, fpn, "v2", 96), images)
+    with torch.no_grad():
+        together = model(images)
+        apart = model(torch.cat([images[:1], torch.zeros(2, 3, 96, 96), torch.full((1, 3, 96, 96), math.nan)]))
+    assert (together.scores[0] > 0).sum() >= 5
+    for one, other in zip(together, apart, strict=True):
+        assert torch.equal(one[0], other[0])
+    assert apart.scores[3].isnan().all()  # of the neighbour whose pixels are no numbers [V03]
+
+
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+@pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf, 1e38])
+def test_a_box_that_is_not_finite_never_reaches_roi_align(
+    head: str, fpn: str, wild: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen, real = small(head, fpn), [], faster_rcnn.windows
+
+    def looked_at(x: torch.Tensor, places: Any, *rest: Any, **more: Any) -> torch.Tensor:
+        boxes = torch.cat(list(places))
+        seen.append(bool(boxes.isfinite().all()) and bool((boxes[:, 2:] >= boxes[:, :2]).all()))
+        return real(x, places, *rest, **more)
+
+    monkeypatch.setattr(faster_rcnn, "windows", looked_at)
+    with torch.no_grad():
+        model.rpn.offsets.bias.fill_(wild)
+        model.train().losses(torch.rand(2, 3, 64, 64), [TWO, EMPTY])
+        found = model.eval()(torch.rand(2, 3, 64, 64))
+    assert len(seen) >= 2
+    assert all(seen)
+    assert found.scores.isnan().all() if not math.isfinite(wild) else found.scores.isfinite().all()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_split_net_computes_what_the_whole_one_does(backbone: str) -> None:
+    torch.manual_seed(0)
+    whole, halves = build_backbone(backbone, width=0.5).eval(), build_backbone(backbone, width=0.5).eval()
+    halves.load_state_dict(whole.state_dict())
+    images = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = whole(images)["top"]
+        front = halves.split()(images)
+        assert torch.equal(halves.tail(front["c4"]), expected)
+    assert set(front) == {"c4"}
+    assert halves.tail_channels == expected.shape[1]
+
+
+def test_a_net_that_cannot_be_split_is_refused_in_a_sentence() -> None:
+    with pytest.raises(InputError, match="MobileNetV2 at output stride 16 cannot be split: no part of it"):
+        build_backbone("v2", output_stride=16).split()
+    with pytest.raises(InputError, match="cannot be split"):
+        build_backbone("v2").keep(["c4"]).split()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sizes": [[32.0]]}, "rcnn.sizes: 1 lists given, one for each of 4 maps"),
+        ({"sizes": [[32.0], [64.0], [128.0], [1.0, 2.0]]}, "of equal length"),
+    ],
+)
+def test_sizes_that_cannot_be_met_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        small("faster-rcnn-fpn", **options)
+
+
+@pytest.mark.parametrize("options", [{"proposals": 0}, {"ratios": []}, {"sizes": [[-1.0]]}, {"nms_iou": 2.0}], ids=str)
+def test_options_out_of_range_name_the_flag(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"--rcnn.{next(iter(options)).replace('_', '-')}"):
+        RCNNOptions(**options)
+
+
+def spread_torchvision(make: Any, images: torch.Tensor) -> Any:
+    """torchvision's Faster R-CNN with random weights that tell places and classes apart."""
+    torch.manual_seed(0)
+    model = make(weights=None, weights_backbone=None)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    model.train()
+    with torch.no_grad():
+        for _ in range(10):
+            model.backbone(model.transform(list(images))[0].tensors)
+    head, predictor = model.rpn.head, model.roi_heads.box_predictor
+    for layer, size in (
+        (head.cls_logits, 0.05),
+        (head.bbox_pred, 0.01),
+        (predictor.cls_score, 1.5),
+        (predictor.bbox_pred, 0.05),
+    ):
+        nn.init.normal_(layer.weight, std=size)
+    return model.eval()
+
+
+def scenes(height: int, width: int) -> torch.Tensor:
+    coarse = torch.rand(2, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(0))
+    return nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "kind", "close"),
+    [
+        (fasterrcnn_mobilenet_v3_large_320_fpn, (320, 320), torch.float32, 1e-4),
+        (fasterrcnn_mobilenet_v3_large_320_fpn, (320, 480), torch.float64, 1e-9),
+        pytest.param(fasterrcnn_mobilenet_v3_large_fpn, (800, 1088), torch.float64, 1e-9, marks=pytest.mark.slow),
+    ],
+    ids=["320", "320x480-double", "800x1088-double"],
+)
+def test_torchvisions_net_gives_the_same_detections(
+    make: Any, size: tuple[int, int], kind: torch.dtype, close: float, tmp_path: Path
+) -> None:
+    images = scenes(*size)
+    theirs = spread_torchvision(make, images)
+    torch.save(theirs.state_dict(), tmp_path / "faster_rcnn.pth")
+    ours = load_torchvision(tmp_path / "faster_rcnn.pth", size).eval().to(kind)
+    for name in ("mean", "std"):  # in double they are not rounded there
+        exact = torch.tensor(getattr(theirs.transform, f"image_{name}"), dtype=kind)
+        getattr(ours.backbone, name).copy_(exact[:, None, None])
+    with torch.no_grad():
+        expected, found = theirs.to(kind)(list(images.to(kind))), ours(images.to(kind))
+    for i, image in enumerate(expected):
+        count = len(image["scores"])
+        assert count >= 50
+        assert image["scores"].std() > 0.01  # the scores are not all alike
+        assert torch.allclose(found.scores[i, :count], image["scores"], rtol=0, atol=close)
+        assert torch.allclose(found.boxes[i, :count], image["boxes"], rtol=0, atol=close)
+        assert torch.equal(found.labels[i, :count], image["labels"] - 1)
+        assert (found.scores[i, count:] == 0).all()
+
+
+def test_a_state_dict_with_frozen_norms_loads(tmp_path: Path) -> None:
+    """torchvision's published ones have no count of batches."""
+    model = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=4)
+    state = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "frozen.pth")
+    ours = load_torchvision(tmp_path / "frozen.pth")
+    assert ours.num_classes == 3
+    assert torch.equal(ours.fpn.laterals[1].weight, state["backbone.fpn.inner_blocks.1.0.weight"])
+    del state["rpn.head.conv.0.0.weight"]
+    torch.save(state, tmp_path / "frozen.pth")
+    with pytest.raises(InputError, match=r"frozen.pth: the weights do not fit: .*rpn.body.0.weight"):
+        load_torchvision(tmp_path / "frozen.pth")
