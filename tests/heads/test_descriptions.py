@@ -6,17 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from densenets.build import ModelDescription, build_from, check_shapes, read_description
+from densenets.build import ModelDescription, build_from, check_shapes, class_of, read_description
 from densenets.config import SegmentationOptions, SSDOptions
 from densenets.errors import InputError
 from densenets.heads import HEADS, task_of
 
-OPTIONS = {"detection": SSDOptions, "segmentation": SegmentationOptions}
-
 
 def described(head: str, **options: Any) -> ModelDescription:
     plain = {"width": 0.25, "padding": "tf", "normalize": "half", "reduced_tail": True, "scale_last": True}
-    chosen = asdict(OPTIONS[task_of(head)](**options))
+    chosen = asdict(class_of(head).options_type(**options))
     names = {"backbone": "v3-small", "head": head, "classes": ["a", "b", "c"], "category_ids": [0, 7, 9]}
     palette = [[128, 64, 128], [0, 0, 0], [9, 9, 255]] if task_of(head) == "segmentation" else None
     return ModelDescription(**names, canvas=(64, 96), **plain, weights=None, options=chosen, palette=palette)

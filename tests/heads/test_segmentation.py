@@ -35,10 +35,12 @@ def masks(count: int, height: int, width: int, classes: int = 5) -> list[Mask]:
 
 
 def test_the_words_of_each_task() -> None:
-    assert heads_of("detection") == ["ssd", "ssdlite"]
+    assert heads_of("detection") == ["ssd", "ssdlite", "faster-rcnn", "faster-rcnn-fpn"]
     assert WORDS == ["raspp", "lraspp", "lraspp-torchvision", "deeplabv3"]
     assert {task_of(word) for word in WORDS} == {"segmentation"}
-    with pytest.raises(InputError, match="head: fcn: expected one of ssd, ssdlite, raspp"):
+    with pytest.raises(
+        InputError, match=f"head: fcn: expected one of {", ".join(heads_of("detection"))}, raspp"
+    ):
         task_of("fcn")
     assert [*HEADS] == [*heads_of("detection"), *WORDS]
 
