@@ -17,6 +17,7 @@ from pathlib import Path
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import bench_detection
+import bench_faster_rcnn
 import bench_masks
 import bench_segmentation
 import torch
@@ -27,7 +28,7 @@ COMPARED = ("torch", "torchvision", "albumentations", "pillow", "numpy", "citysc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", choices=["detection", "segmentation"])
+    parser.add_argument("--only", choices=["detection", "faster-rcnn", "segmentation"])
     parser.add_argument("--images", type=Path, help="folder of pictures; else real ones, else scenes")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--compile", action="store_true", help="time SSDLite's training step under torch.compile too")
@@ -40,9 +41,11 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in COMPARED)
     print(f"{machine}; {versions}; medians of rounds taken in turns, --rounds {options.rounds}\n")
     print("| what | the other | densenets | ratio |\n|---|---|---|---|", flush=True)
-    if options.only != "segmentation":
+    if options.only in (None, "detection"):
         show(bench_detection.rows(options.images, options.rounds, options.compile))
-    if options.only != "detection":
+    if options.only in (None, "faster-rcnn"):
+        show(bench_faster_rcnn.rows(options.rounds))
+    if options.only in (None, "segmentation"):
         show(bench_segmentation.rows(options.rounds))
         show(bench_masks.rows(options.rounds))
 

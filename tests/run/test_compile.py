@@ -4,6 +4,7 @@ A backend that runs what it is given takes the compiler's place: that takes minu
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from densenets.config import SegmentationOptions, TrainSegmentation
-from densenets.contract import Mask
+from densenets.config import RCNNOptions, SegmentationOptions, TrainDetection, TrainSegmentation
+from densenets.contract import Boxes, Mask
 from densenets.run.training import _build, _describe
+
+SIDE = 64
 
 
 class Train:
@@ -23,15 +26,28 @@ class Train:
     category_ids = (0, 1, 2)
 
 
-def step(model: nn.Module) -> dict[str, Tensor]:
+def step(model: Any) -> dict[str, Tensor]:
     torch.manual_seed(0)  # of the images, and of dropout
-    images = torch.rand(2, 3, 32, 32)
-    losses: dict[str, Tensor] = model.train().losses(images, [Mask(torch.ones(32, 32, dtype=torch.uint8))] * 2)
+    images, detects = torch.rand(2, 3, SIDE, SIDE), model.task == "detection"
+    target = (
+        Boxes(torch.tensor([[4.0, 4, 40, 50]]), torch.tensor([1]))
+        if detects
+        else Mask(torch.ones(SIDE, SIDE, dtype=torch.uint8))
+    )
+    losses: dict[str, Tensor] = model.train().losses(images, [target] * 2)
     return losses
 
 
-@pytest.mark.parametrize("auxiliary", [0.0, 0.4])
-def test_every_convolution_of_a_step_is_compiled(auxiliary: float, monkeypatch: pytest.MonkeyPatch) -> None:
+SETTINGS = {
+    "lraspp": TrainSegmentation(seg=SegmentationOptions()),
+    "auxiliary": TrainSegmentation(seg=SegmentationOptions(auxiliary=0.4)),
+    "ssdlite": TrainDetection(),
+    "faster-rcnn-fpn": TrainDetection(head="faster-rcnn-fpn", rcnn=RCNNOptions(fpn="light")),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_convolution_of_a_step_is_compiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
@@ -39,17 +55,15 @@ def test_every_convolution_of_a_step_is_compiled(auxiliary: float, monkeypatch: 
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    settings = TrainSegmentation(backbone="v3-small", width=0.25, size=32, seg=SegmentationOptions(auxiliary=auxiliary))
-    settings.compile = True
+    settings = replace(SETTINGS[name], backbone="v3-small", width=0.25, size=SIDE, compile=True)
     torch.manual_seed(1)
     compiled = _build(settings, _describe(settings, Train), from_checkpoint=False)
-    settings.compile = False
     torch.manual_seed(1)
-    plain = _build(settings, _describe(settings, Train), from_checkpoint=False)
+    plain = _build(replace(settings, compile=False), _describe(settings, Train), from_checkpoint=False)
     found, expected = step(compiled), step(plain)
-    assert found.keys() == expected.keys() == {"cross_entropy"} | ({"auxiliary"} if auxiliary else set())
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value)
+    assert found.keys() == expected.keys()
+    for term, value in expected.items():
+        torch.testing.assert_close(found[term], value)
     in_graphs = [node for graph in graphs for node in graph.graph.nodes if "conv2d" in str(node.target)]
     assert len(in_graphs) == sum(isinstance(module, nn.Conv2d) for module in plain.modules())
     sum(found.values()).backward()
