@@ -1,12 +1,14 @@
 """Bench of LR-ASPP on V3-large against torchvision's as it comes: training steps, inference, memory of a step.
 
-Ours is timed in both forms: the paper's, which `--head lraspp` trains, and torchvision's own with its weights, whose
-logits are checked to be equal. Torchvision's images are normalised before the clock starts; ours normalises itself.
+Ours is timed in three forms: the paper's, which `--head lraspp` trains, with its reduced tail (RF2, V3 Table 7) and
+with the tail that ImageNet weights have; and torchvision's own with its weights, whose logits are checked to be equal.
+Torchvision's images are normalised before the clock starts; ours normalises itself.
 """
 
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +24,7 @@ from densenets.heads.segmentation import Segmentation
 CLASSES, BATCH, CROP = 19, 4, (512, 1024)
 SIZES = ((512, 1024), (1024, 2048))  # of single images
 BLOCK = 16  # px: the sides of the truth's pieces
-FORMS = ("`lraspp`", "`lraspp-torchvision`")
+FORMS = ("`lraspp --reduced-tail`", "`lraspp`", "`lraspp-torchvision`")
 
 
 def rows(rounds: int) -> Iterator[str]:
@@ -37,19 +39,23 @@ def sized(size: tuple[int, int], batch: int = 1) -> str:
     return f"{batch}x{size[0]}x{size[1]}"
 
 
-def models() -> tuple[nn.Module, Segmentation, Segmentation]:
-    """torchvision's, the paper's form, and torchvision's form with the same weights; BatchNorm has seen data."""
+def models() -> tuple[nn.Module, *tuple[Segmentation, ...]]:
+    """torchvision's, then FORMS, the last with the same weights; BatchNorm has seen data."""
     from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
     torch.manual_seed(0)
     theirs = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=CLASSES)
     settle(theirs, torch.rand(4, 3, 128, 256) * 4 - 2)
-    ours = cast(Segmentation, build_model("v3-large", "lraspp", CLASSES, size=CROP))
-    settle(ours, torch.rand(4, 3, 128, 256))
+    paper = [
+        cast(Segmentation, build_model("v3-large", "lraspp", CLASSES, size=CROP, reduced_tail=reduced))
+        for reduced in (True, False)
+    ]
+    for ours in paper:
+        settle(ours, torch.rand(4, 3, 128, 256))
     with tempfile.TemporaryDirectory() as folder:
         torch.save(theirs.state_dict(), Path(folder) / "theirs.pth")
         same = cast(Segmentation, load_torchvision(Path(folder) / "theirs.pth"))
-    return theirs, ours, same
+    return theirs, *paper, same
 
 
 def settle(model: nn.Module, images: Tensor) -> None:
@@ -108,8 +114,8 @@ def inference_rows(rounds: int, size: tuple[int, int]) -> list[str]:
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
     given = normalised(image, cast(Segmentation, ours[0]))
     with torch.inference_mode():
-        check_equal(theirs(given)["out"], ours[1](image))
-        took = take_turns(rounds, lambda: theirs(given), lambda: ours[0](image), lambda: ours[1](image))
+        check_equal(theirs(given)["out"], ours[-1](image))
+        took = take_turns(rounds, lambda: theirs(given), *[partial(model, image) for model in ours])
     what = f"inference, LR-ASPP-V3-large {sized(size)}, logits at that size"
     return [row(f"{what}, {form}", took[0].seconds, own.seconds) for form, own in zip(FORMS, took[1:], strict=True)]
 
