@@ -118,7 +118,10 @@ class RCNNOptions:
         for name in (*overlaps, "rpn_score_threshold", "score_threshold", "bn_momentum"):
             expect(f"rcnn.{name}", getattr(self, name), 0, 1)
         expect("rcnn.box_beta", self.box_beta, 0, 10)
-        for name, values in (("ratios", self.ratios), ("sizes", [side for row in self.sizes or [[1]] for side in row])):
+        sizes = [[1.0]] if self.sizes is None else self.sizes
+        if len({len(row) for row in sizes}) != 1:
+            raise InputError(f"--rcnn.sizes: {sizes}: expected a list for each map, of equal length")
+        for name, values in (("ratios", self.ratios), ("sizes", [side for row in sizes for side in row])):
             if not values:
                 raise InputError(f"--rcnn.{name}: none given")
             for value in values:

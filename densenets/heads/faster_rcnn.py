@@ -46,6 +46,7 @@ class TwoStage(nn.Module, ABC):
     backbone: Backbone
     rpn: RPN
     anchors: Tensor
+    normed: Sequence[tuple[int, int]]  # rows and columns of the coarsest maps that a BatchNorm sees
 
     def __init__(self, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
         super().__init__()
@@ -55,11 +56,9 @@ class TwoStage(nn.Module, ABC):
         """exact: a cell is as far from the next as the stride says; else torchvision's whole part of side / cells."""
         height, width = self.canvas
         sizes = self.options.sizes or sizes
-        if len(sizes) != len(strides) or len({len(row) for row in sizes}) != 1:
-            raise InputError(
-                f"rcnn.sizes: {len(sizes)} lists given, one for each of {len(strides)} maps wanted, of equal length"
-            )
-        grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
+        if len(sizes) != len(strides):
+            raise InputError(f"--rcnn.sizes: {len(sizes)} lists given, one for each of {len(strides)} maps wanted")
+        self.grids = grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
         steps = [(s, s) if exact else (height // g[0], width // g[1]) for s, g in zip(strides, grids, strict=True)]
         self.of_a_cell = len(sizes[0]) * len(self.options.ratios)
         self.counts = [rows * columns * self.of_a_cell for rows, columns in grids]
@@ -80,8 +79,7 @@ class TwoStage(nn.Module, ABC):
         """Class logits (K, 1 + C), background first, and offsets (K, C, 4) of the places (P, 4) in each image."""
 
     def check_batch(self, images: int) -> None:
-        rows, columns = (-(-side // self.backbone.options.output_stride) for side in self.canvas)
-        if images * rows * columns < 2:
+        if images * min(rows * columns for rows, columns in self.normed) < 2:
             raise InputError(
                 f"--batch-size: {images} image a process: the net's last map is 1x1, where BatchNorm needs two images "
                 "at least; take a larger batch or canvas, or more pictures [T04]"
@@ -201,6 +199,7 @@ class FasterRCNN(TwoStage):
         self._place_anchors([self.stride], [[size * scale for size in SINGLE_MAP_SIZES]])
         self.rpn = RPN(_rpn_body(channels), channels, self.of_a_cell, outputs=2)
         self.predictor = Predictor(backbone.tail_channels, num_classes)
+        self.normed = self.grids
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return [self.backbone(images)["c4"]]
@@ -238,6 +237,7 @@ class FasterRCNNFPN(TwoStage):
             self.rpn = RPN(_rpn_body(256), 256, self.of_a_cell)
             self.box_head = _two_layers(256 * WINDOW**2, 1024)
         self.predictor = Predictor(512 if light else 1024, num_classes, with_background=theirs)
+        self.normed = self.grids if light else self.grids[:2]  # the others have no norms behind the backbone
 
     def maps(self, images: Tensor) -> list[Tensor]:
         taps = self.backbone(images)

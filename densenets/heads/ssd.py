@@ -62,12 +62,14 @@ class SSD(nn.Module):
         options = self.options
         scales = options.scales or box.scales_of(maps)
         if len(scales) != maps + 1:
-            raise InputError(f"ssd.scales: {len(scales)} values given, one for each of {maps} maps and one more wanted")
+            raise InputError(
+                f"--ssd.scales: {len(scales)} values given, one for each of {maps} maps and one more wanted"
+            )
         each = _each_map(options.aspect_ratios, maps)
         if len(each) != maps:
-            raise InputError(f"ssd.aspect_ratios: {len(each)} lists given, one for each of {maps} maps wanted")
+            raise InputError(f"--ssd.aspect-ratios: {len(each)} lists given, one for each of {maps} maps wanted")
         if not all(0 < value <= 1000 for value in [*scales, *(ratio for row in each for ratio in row)]):
-            raise InputError("ssd.scales and ssd.aspect_ratios must be above 0, 1000 at most")
+            raise InputError("--ssd.scales and --ssd.aspect-ratios must be above 0, 1000 at most")
         shapes = box.default_shapes(scales, each, "reduced" if options.anchors == "tf" else "full")
         # torchvision limits the sides of a default box to the canvas, TensorFlow does not.
         return [shape.clamp(max=1) for shape in shapes] if options.anchors == "torchvision" else shapes

@@ -41,7 +41,7 @@ from densenets.training.saving import Saving
 from densenets.training.signals import StopRequest
 from densenets.training.task import Task
 
-COMPILED = ("raw", "raw_with_auxiliary", "maps", "seek")  # what steps and validations call; each is compiled at its first call
+COMPILED = ("raw", "raw_with_auxiliary", "maps", "seek")  # what a step calls; each is compiled at its first call
 log = logging.getLogger(__name__)
 
 

@@ -30,7 +30,8 @@ SNIPPETS = [
 def prepare(folder: Path) -> Callable[[random.Random], str]:
     texts = [path.read_text() for place in CONFIG_FOLDERS for path in sorted(place.glob("*/*.yaml"))]
     assert texts
-    names = [item.name for item in fields(TrainDetection)] + ["ssd.loss", "ssd.scales", "config", "help-me", "ssd"]
+    names = [item.name for item in fields(TrainDetection)] + ["ssd.loss", "ssd.scales", "rcnn.sizes", "rcnn.fpn"]
+    names += ["config", "help-me", "ssd"]
     file = folder / "c.yaml"
 
     def try_one(rng: random.Random) -> str:

@@ -115,6 +115,26 @@ def test_a_label_that_is_no_class_is_refused(label: int) -> None:
         small("faster-rcnn-fpn").losses(torch.rand(2, 3, 64, 64), [target, target])
 
 
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+@pytest.mark.parametrize("size", [32, 64, 96])
+def test_a_batch_too_small_for_its_norms_is_refused_and_no_other(head: str, fpn: str, size: int) -> None:
+    model = small(head, fpn, size=size).train()
+
+    def step() -> None:
+        model.losses(torch.rand(1, 3, size, size), [EMPTY])
+
+    if any(rows * columns == 1 for rows, columns in model.normed):
+        with pytest.raises(InputError, match="--batch-size: 1 image a process"):
+            model.check_batch(1)
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            step()
+    else:
+        model.check_batch(1)
+        step()
+    model.check_batch(2)
+    model.losses(torch.rand(2, 3, size, size), [EMPTY, EMPTY])
+
+
 def settled(model: Any, images: torch.Tensor) -> Any:
     """With statistics of BatchNorm from data, and scores that differ from place to place."""
     torch.manual_seed(0)
@@ -215,7 +235,7 @@ def test_a_net_that_cannot_be_split_is_refused_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sizes": [[32.0]]}, "rcnn.sizes: 1 lists given, one for each of 4 maps"),
+        ({"sizes": [[32.0]]}, "--rcnn.sizes: 1 lists given, one for each of 4 maps"),
         ({"sizes": [[32.0], [64.0], [128.0], [1.0, 2.0]]}, "of equal length"),
     ],
 )

@@ -178,7 +178,7 @@ def test_torchvisions_ssdlite_gives_the_same_detections(tmp_path) -> None:
     ("options", "words"),
     [
         ({"scales": [0.1, 0.2]}, "ssd.scales: 2 values"),
-        ({"aspect_ratios": [[2.0], [2.0]]}, "ssd.aspect_ratios: 2 lists"),
+        ({"aspect_ratios": [[2.0], [2.0]]}, "ssd.aspect-ratios: 2 lists"),
         ({"aspect_ratios": [-1.0]}, "above 0"),
     ],
 )
