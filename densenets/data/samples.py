@@ -62,6 +62,12 @@ def placed(file: object, size: Size, canvas: Size, keep_ratio: bool = False, ima
     return ImageInfo(image_id, str(file), *size, (width / size[1], height / size[0]))
 
 
+def info_of(split: Split, index: int, canvas: Size, keep_ratio: bool = False) -> ImageInfo:
+    """The image at `index` of a split, whole on the canvas (H, W)."""
+    height, width = split.sizes[index].tolist()
+    return placed(split.files[index], (height, width), canvas, keep_ratio, int(split.image_ids[index]))
+
+
 class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target], ABC):
     """Samples by (epoch, index): what is drawn depends on (seed, epoch, image id), never on worker or process.
 
@@ -99,9 +105,7 @@ class KeyedDataset(Dataset[Sample[Target]], Generic[Read, Target], ABC):
         image_id = int(self.split.image_ids[index])
         index, files, skipped = self._readable(epoch, index, image_id)
         image, target = self.draw(index, files, keyed_hash(self.seed, epoch, image_id))
-        height, width = self.split.sizes[index].tolist()
-        canvas, file = (image.shape[0], image.shape[1]), self.split.files[index]
-        info = placed(file, (height, width), canvas, self.keep_ratio, int(self.split.image_ids[index]))
+        info = info_of(self.split, index, (image.shape[0], image.shape[1]), self.keep_ratio)
         return Sample(torch.from_numpy(image).permute(2, 0, 1), target, info, skipped)
 
     def _readable(self, epoch: int, index: int, image_id: int) -> tuple[int, Read, tuple[str, ...]]:

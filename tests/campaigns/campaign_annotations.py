@@ -16,6 +16,7 @@ from mutations import ODD_VALUES, damage_bytes, damage_document
 from densenets.config import ReadingRules
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
+from densenets.data.samples import info_of
 from densenets.data.voc import load_voc_root
 from densenets.errors import InputError
 from densenets.metrics.coco_map import evaluate
@@ -188,7 +189,7 @@ def _check(split: DetectionSplit) -> None:
     assert len(split) == len(set(split.image_ids.tolist())) == len(split.files)
     for index in range(len(split)):
         split.target(index)
-        split.info(index, (64, 64))
+        info_of(split, index, (64, 64))
 
 
 def _detections(split: DetectionSplit, rng: random.Random) -> list[dict[str, Any]]:

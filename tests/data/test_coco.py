@@ -13,6 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from densenets.data import open_split
+from densenets.data.samples import info_of
 from densenets.errors import InputError
 
 Document = dict[str, Any]
@@ -35,7 +36,7 @@ def test_ids_order_and_boxes(coco: Write, document: Document) -> None:
     assert split.skipped == {}
     boxes, labels, crowd = split.target(1)
     assert (len(boxes), labels.tolist(), crowd.tolist()) == (2, [1, 0], [False, False])
-    info = split.info(1, (160, 300))
+    info = info_of(split, 1, (160, 300))
     assert (info.image_id, info.height, info.width, info.scale) == (7, 80, 100, (3.0, 2.0))
 
 

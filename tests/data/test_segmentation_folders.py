@@ -18,6 +18,7 @@ from densenets.config import ReadingRules
 from densenets.contract import IGNORED
 from densenets.data import open_segmentation
 from densenets.data.decode import PictureError
+from densenets.data.samples import info_of
 from densenets.errors import InputError
 
 # What is found
@@ -33,7 +34,7 @@ def test_a_folder_of_masks(tmp_path: Path) -> None:
         assert (mask.ids.numpy() == raw(split.masks[index])).all()
         assert mask.instances is None
     assert len({tuple(colour) for colour in split.palette.tolist()}) == 3
-    info = split.info(1, (20, 30))
+    info = info_of(split, 1, (20, 30))
     assert (info.image_id, info.height, info.width, info.scale) == (2, 40, 60, (0.5, 0.5))
 
 

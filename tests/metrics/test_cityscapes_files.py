@@ -12,6 +12,7 @@ from PIL import Image
 
 from densenets.contract import ImageInfo
 from densenets.data import open_segmentation
+from densenets.data.samples import info_of
 from densenets.metrics.prediction_masks import judge_folder, write_prediction
 from densenets.metrics.segmentation_judge import SegmentationJudge
 from densenets.metrics.segmentation_rules import rules_of
@@ -88,7 +89,7 @@ def test_what_a_model_scores_is_what_its_submission_scores(tree: Path, theirs) -
     judge.reset()
     for index in range(len(split)):
         logits = torch.randn(1, 19, *SHAPE, generator=torch.Generator().manual_seed(index))
-        judge.add(logits, [split.info(index, SHAPE)], [split.truth(index, instances=True)])
+        judge.add(logits, [info_of(split, index, SHAPE)], [split.truth(index, instances=True)])
     found = judge.result()
     assert {name: found[name] for name in MEANS} == pytest.approx(theirs(tree / "submission"), abs=1e-12)
     again = judge_folder(tree / "submission", split)
