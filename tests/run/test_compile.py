@@ -60,11 +60,15 @@ def test_every_convolution_of_a_step_is_compiled(name: str, monkeypatch: pytest.
     compiled = _build(settings, _describe(settings, Train), from_checkpoint=False)
     torch.manual_seed(1)
     plain = _build(replace(settings, compile=False), _describe(settings, Train), from_checkpoint=False)
+    calls = [0]
+    for place, layer in plain.named_modules():
+        if isinstance(layer, nn.Conv2d) and not place.startswith("box_head"):  # its number of windows varies
+            layer.register_forward_hook(lambda *_: calls.__setitem__(0, calls[0] + 1))
     found, expected = step(compiled), step(plain)
     assert found.keys() == expected.keys()
     for term, value in expected.items():
         torch.testing.assert_close(found[term], value)
-    in_graphs = [node for graph in graphs for node in graph.graph.nodes if "conv2d" in str(node.target)]
-    assert len(in_graphs) == sum(isinstance(module, nn.Conv2d) for module in plain.modules())
+    layers = [str(node.target) for graph in graphs for node in graph.graph.nodes]
+    assert sum("conv2d" in layer or "linear" in layer for layer in layers) == calls[0] > 0
     sum(found.values()).backward()
     assert all(parameter.grad is not None for parameter in compiled.parameters())
