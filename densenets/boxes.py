@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import nms
 
-from densenets.contract import Detections
+from densenets.contract import Boxes, Detections
 
 BACKGROUND = -1  # a default box that no object claims
 IGNORED = -2  # a default box that is neither right nor wrong: inside an ignore region, or with an overlap between both
@@ -17,6 +17,13 @@ MAX_LOG_SIZE = math.log(1000 / 16)  # a decoded side is at most 62.5 times its d
 NMS_POOL = 3000  # NMS costs the square of what enters it; those beyond hardly ever reach the final 300
 EXTREME_SCALES = (0.2, 0.95)  # of the shorter side, first and last map (papers: SSDLite)
 FIRST_MAP_SHAPES = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))  # (scale, ratio): TensorFlow's reduced first map
+
+
+def check_labels(targets: Sequence[Boxes], num_classes: int) -> None:
+    """Raises ValueError for a label outside 0..C-1: -1 would pass as background."""
+    labels = torch.cat([target.labels for target in targets])
+    if ((labels < 0) | (labels >= num_classes)).any():
+        raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}, expected 0 to {num_classes - 1}")
 
 
 def encode(boxes: Tensor, defaults: Tensor, weights: Sequence[float] = CODE_WEIGHTS) -> Tensor:

@@ -113,10 +113,7 @@ class TwoStage(nn.Module, ABC):
         Raises ValueError for a label outside 0..C-1: -1 would pass as background.
         """
         options = self.options
-        given = torch.cat([target.labels for target in targets])
-        if ((given < 0) | (given >= self.num_classes)).any():
-            found = f"{int(given.min())} to {int(given.max())}"
-            raise ValueError(f"labels from {found}, expected 0 to {self.num_classes - 1}")
+        box.check_labels(targets, self.num_classes)
         maps = self._seen(images)
         logits, offsets = self.seek(maps)
         anchors, boxes = anchor_targets(self.anchors, targets, options.rpn_match_iou, options.rpn_background_iou)

@@ -149,10 +149,7 @@ class SSD(nn.Module):
         Raises ValueError for a label outside 0..C-1: -1 would pass as background.
         """
         options = self.options
-        given = torch.cat([target.labels for target in targets])
-        if ((given < 0) | (given >= self.num_classes)).any():
-            found = f"{int(given.min())} to {int(given.max())}"
-            raise ValueError(f"labels from {found}, expected 0 to {self.num_classes - 1}")
+        box.check_labels(targets, self.num_classes)
         logits, offsets = (output.float() for output in self.raw(images))
         labels, boxes = match_targets(self.defaults, targets, options.match_iou)
         if options.loss == "softmax":
