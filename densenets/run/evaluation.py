@@ -143,12 +143,12 @@ def said_earlier(content: dict[str, Any]) -> Earlier:
     classes = model.get("classes") if isinstance(model, dict) else None
     return Earlier(
         classes if isinstance(classes, list) and {*map(type, classes)} == {str} else None,
-        data if isinstance(data, dict) and all(_is_source(*item) for item in data.items()) else None,
+        data if isinstance(data, dict) and all(is_source(*item) for item in data.items()) else None,
         empty if isinstance(empty, list) and {*map(type, empty)} == {int} else [],
     )
 
 
-def _is_source(name: str, value: object) -> bool:
+def is_source(name: str, value: object) -> bool:
     """Whether a word of `data` is of its kind."""
     if name == "ignore_ids":
         return isinstance(value, list) and all(type(number) is int and 0 <= number <= 255 for number in value)

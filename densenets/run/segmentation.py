@@ -28,7 +28,7 @@ from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, cla
 from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.metrics.segmentation_table import format_table
 from densenets.run.data import list_skips, rules_of, streets_folder, tell_reading
-from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
+from densenets.run.evaluation import RESULTS, is_source, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank
 from densenets.run.labels import has_labels, look_at_masks
 from densenets.run.pictures import sheet_rows, write_mask_sheet
@@ -63,10 +63,16 @@ def evaluate_segmentation(settings: EvalSegmentation) -> Outcome:
 
 
 def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
-    """With the size that the run's validation brought its pictures to, where no flag names one."""
+    """With the size that the run's validation brought its pictures to, and the ids that were of no class there, unless
+    flags name others."""
     assert settings.checkpoint is not None
     origin = read_checkpoint(find_checkpoint(settings.checkpoint)).get("origin")
-    size = origin.get("eval_size") if isinstance(origin, dict) else None
+    size, ids = (origin.get(name) if isinstance(origin, dict) else None for name in ("eval_size", "ignore_ids"))
+    if settings.ignore_ids is None and ids and is_source("ignore_ids", ids):
+        if rank() == 0:
+            told = ", ".join(map(str, ids))
+            log.info("masks: id %s is of no class, as in the run; --ignore-ids names others", told)
+        settings = replace(settings, ignore_ids=ids)
     sides: list[int] = size if isinstance(size, list) else [size] if isinstance(size, int) else []
     if settings.size is not None or not sides or not all(type(side) is int for side in sides):
         return settings

@@ -228,6 +228,23 @@ def test_masks_without_any_class_are_refused_before_the_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_ids_of_no_class_travel_with_a_checkpoint(quick: Quick, streets: Path, tmp_path: Path) -> None:
+    """Also without its run folder, and to another folder: they go with the classes."""
+    places = [Path(shutil.copytree(streets, tmp_path / name)) for name in ("tree", "other")]
+    for mask in (file for place in places for file in place.glob("gtFine/*/*/*_labelIds.png")):
+        ids = np.array(Image.open(mask))
+        ids[:8, :8] = 77  # of no class, nor one that Cityscapes ignores
+        Image.fromarray(ids).save(mask)
+    for objects in (file for place in places for file in place.glob("gtFine/*/*/*_instanceIds.png")):
+        objects.unlink()
+    train_segmentation(quick(epochs=1, data=str(places[0]), ignore_ids=[77]))
+    copy = shutil.copy(tmp_path / "run" / "checkpoints" / "best.ckpt", tmp_path / "net.ckpt")
+    for place in places:
+        assert judge(Path(copy), data=str(place))["data"]["ignore_ids"] == [77]
+    with pytest.raises(InputError, match=r"id 77 .*D31"):
+        judge(Path(copy), data=str(places[0]), ignore_ids=[])
+
+
 def test_prediction_at_the_size_of_the_file(run: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((50, 70, 3), 90, dtype=np.uint8)).save(tmp_path / "one.png")
     outcome = predict(Predict(checkpoint=str(run), images=[str(tmp_path / "one.png")], out=str(tmp_path / "out")))
