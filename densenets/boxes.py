@@ -19,13 +19,6 @@ EXTREME_SCALES = (0.2, 0.95)  # of the shorter side, first and last map (papers:
 FIRST_MAP_SHAPES = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))  # (scale, ratio): TensorFlow's reduced first map
 
 
-def check_labels(targets: Sequence[Boxes], num_classes: int) -> None:
-    """Raises ValueError for a label outside 0..C-1: -1 would pass as background."""
-    labels = torch.cat([target.labels for target in targets])
-    if ((labels < 0) | (labels >= num_classes)).any():
-        raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}, expected 0 to {num_classes - 1}")
-
-
 def encode(boxes: Tensor, defaults: Tensor, weights: Sequence[float] = CODE_WEIGHTS) -> Tensor:
     """(A, 4) boxes as weighted offsets from (A, 4) default boxes."""
     x, y, w, h = _centre_size(boxes)
@@ -164,6 +157,27 @@ def match(
         if forced:
             found[overlap.argmax(dim=1)] = torch.arange(len(boxes), device=defaults.device)
     return found
+
+
+def match_targets(
+    defaults: Tensor,
+    targets: Sequence[Boxes],
+    threshold: float,
+    below: float | None = None,
+    forced: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """(N, A) class of each default box, or BACKGROUND or IGNORED; (N, A, 4) the box it has to find (else itself).
+
+    The rest as of `match`.
+    """
+    labels, boxes = [], []
+    for target in targets:
+        found = match(defaults, target.boxes, target.ignore, threshold, below, forced)
+        claimed = found >= 0
+        pick = found[claimed]
+        labels.append(found.masked_scatter(claimed, target.labels[pick]))
+        boxes.append(defaults.masked_scatter(claimed.unsqueeze(-1), target.boxes[pick]))
+    return torch.stack(labels), torch.stack(boxes)
 
 
 def select_global(scores: Tensor, candidates: int) -> tuple[Tensor, Tensor, Tensor]:

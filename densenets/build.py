@@ -19,12 +19,11 @@ from densenets.heads import HEADS, task_of
 from densenets.heads import torchvision as tv
 
 if TYPE_CHECKING:  # the heads are imported when one is chosen
-    from densenets.heads.faster_rcnn import TwoStage
+    from densenets.heads.detection import Detection
     from densenets.heads.segmentation import Segmentation
-    from densenets.heads.ssd import SSD
 
 Options: TypeAlias = DetectionOptions | SegmentationOptions
-Model: TypeAlias = "SSD | TwoStage | Segmentation"
+Model: TypeAlias = "Detection | Segmentation"
 
 MOST_CLASSES = 10_000
 LONGEST_SIDE = 8192  # px of a canvas

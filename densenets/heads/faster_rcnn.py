@@ -13,11 +13,12 @@ from densenets.backbones.base import Backbone
 from densenets.config import RCNNOptions
 from densenets.contract import Boxes, Detections
 from densenets.errors import InputError
+from densenets.heads.detection import Detection, grids_of
 from densenets.heads.fpn import FPN, Separable, plain
 from densenets.heads.proposals import RPN, Proposals, Selection, proposal_losses, propose
-from densenets.heads.rcnn_loss import anchor_targets, place_losses, place_targets, sampled
+from densenets.heads.rcnn_loss import place_losses, place_targets, sampled
 from densenets.heads.windows import windows
-from densenets.layers import ConvNormAct, global_mean, precise, start_small
+from densenets.layers import ConvNormAct, global_mean, precise
 
 REFERENCE_SIDE = 600  # px of the shorter side at which the V1 paper's anchors have their sizes
 SINGLE_MAP_SIZES = (64.0, 128.0, 256.0, 512.0)
@@ -28,29 +29,18 @@ WINDOW = 7  # likewise, of the pyramid's
 FIRST_BOX = 224.0  # px: a proposal of this side, or above, is read from the map of stride 32 (FPN paper, eq. 1)
 
 
-class TwoStage(nn.Module, ABC):
-    """Proposals, then a class and a better box for each of them (see `contract.Detector`).
+class TwoStage(Detection, ABC):
+    """Proposals, then a class and a better box for each of them."""
 
-    Args:
-        backbone: is pruned to what is read.
-        num_classes: without background.
-        canvas: (H, W) in px, fixed.
-    """
-
-    task = "detection"
     options_type = RCNNOptions
-    output_stride = 32
-    atrous = "slim"
     keep_ratio = True
 
-    backbone: Backbone
+    options: RCNNOptions
     rpn: RPN
-    anchors: Tensor
-    normed: Sequence[tuple[int, int]]  # rows and columns of the coarsest maps that a BatchNorm sees
 
     def __init__(self, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
-        super().__init__()
-        self.num_classes, self.canvas, self.options = num_classes, canvas, options
+        super().__init__(num_classes, canvas, options)
+        self.finds_from = options.rpn_match_iou
 
     def _place_anchors(self, strides: Sequence[int], sizes: Sequence[Sequence[float]], exact: bool = True) -> None:
         """exact: a cell is as far from the next as the stride says; else torchvision's whole part of side / cells."""
@@ -58,17 +48,12 @@ class TwoStage(nn.Module, ABC):
         sizes = self.options.sizes or sizes
         if len(sizes) != len(strides):
             raise InputError(f"--rcnn.sizes: {len(sizes)} lists given, one for each of {len(strides)} maps wanted")
-        self.grids = grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
+        self.normed = grids = grids_of(self.canvas, strides)
         steps = [(s, s) if exact else (height // g[0], width // g[1]) for s, g in zip(strides, grids, strict=True)]
         self.of_a_cell = len(sizes[0]) * len(self.options.ratios)
         self.counts = [rows * columns * self.of_a_cell for rows, columns in grids]
         anchors = box.anchor_boxes(grids, steps, sizes, self.options.ratios)
-        self.register_buffer("anchors", anchors, persistent=False)
-
-    @staticmethod
-    def initialise(part: nn.Module) -> None:
-        """A backbone without weights."""
-        part.apply(start_small)
+        self.register_buffer("defaults", anchors, persistent=False)
 
     @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -77,13 +62,6 @@ class TwoStage(nn.Module, ABC):
     @abstractmethod
     def judge(self, maps: list[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits (K, 1 + C), background first, and offsets (K, C, 4) of the places (P, 4) in each image."""
-
-    def check_batch(self, images: int) -> None:
-        if images * min(rows * columns for rows, columns in self.normed) < 2:
-            raise InputError(
-                f"--batch-size: {images} image a process: the net's last map is 1x1, where BatchNorm needs two images "
-                "at least; take a larger batch or canvas, or more pictures [T04]"
-            )
 
     def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) in [0, 1] -> the first stage's logits (N, A) and offsets (N, A, 4)."""
@@ -94,10 +72,7 @@ class TwoStage(nn.Module, ABC):
         return precise(logits), precise(offsets)
 
     def _seen(self, images: Tensor) -> list[Tensor]:
-        if images.shape[1:] != (3, *self.canvas):
-            raise ValueError(
-                f"images of shape {tuple(images.shape)}, expected (N, 3, {self.canvas[0]}, {self.canvas[1]})"
-            )
+        self.check_images(images)
         return self.maps(images)
 
     def _propose(self, logits: Tensor, offsets: Tensor, training: bool) -> Proposals:
@@ -105,7 +80,7 @@ class TwoStage(nn.Module, ABC):
         many = (2 * o.map_proposals, o.train_proposals) if training else (o.map_proposals, o.proposals)
         threshold = 0.0 if training else o.rpn_score_threshold
         chosen = Selection(many[0], o.rpn_nms_iou, threshold, many[1])
-        return propose(logits, offsets, self.anchors, self.counts, self.canvas, chosen)
+        return propose(logits, offsets, self.defaults, self.counts, self.canvas, chosen)
 
     def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
         """`objectness`, `proposal`, `classification`, `box`: means over places drawn by torch's generator.
@@ -113,11 +88,11 @@ class TwoStage(nn.Module, ABC):
         Raises ValueError for a label outside 0..C-1: -1 would pass as background.
         """
         options = self.options
-        box.check_labels(targets, self.num_classes)
+        self.check_labels(targets)
         maps = self._seen(images)
         logits, offsets = self.seek(maps)
-        anchors, boxes = anchor_targets(self.anchors, targets, options.rpn_match_iou, options.rpn_background_iou)
-        first = proposal_losses(logits, offsets, self.anchors, anchors, boxes, options.rpn_samples, options.box_beta)
+        anchors, boxes = box.match_targets(self.defaults, targets, options.rpn_match_iou, options.rpn_background_iou)
+        first = proposal_losses(logits, offsets, self.defaults, anchors, boxes, options.rpn_samples, options.box_beta)
         places, labels, wanted = self._drawn(self._propose(logits, offsets, True), targets)
         classes, moves = self.judge(maps, places)
         return first | place_losses(
@@ -196,7 +171,6 @@ class FasterRCNN(TwoStage):
         self._place_anchors([self.stride], [[size * scale for size in SINGLE_MAP_SIZES]])
         self.rpn = RPN(_rpn_body(channels), channels, self.of_a_cell, outputs=2)
         self.predictor = Predictor(backbone.tail_channels, num_classes)
-        self.normed = self.grids
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return [self.backbone(images)["c4"]]
@@ -234,7 +208,8 @@ class FasterRCNNFPN(TwoStage):
             self.rpn = RPN(_rpn_body(256), 256, self.of_a_cell)
             self.box_head = _two_layers(256 * WINDOW**2, 1024)
         self.predictor = Predictor(512 if light else 1024, num_classes, with_background=theirs)
-        self.normed = self.grids if light else self.grids[:2]  # the others have no norms behind the backbone
+        if not light:
+            self.normed = self.normed[:2]  # behind the backbone's own maps there are no norms
 
     def maps(self, images: Tensor) -> list[Tensor]:
         taps = self.backbone(images)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from densenets import boxes as box
+from densenets.heads.detection import as_rows
 from densenets.heads.rcnn_loss import sampled
 
 RPN_WEIGHTS = (1.0, 1.0, 1.0, 1.0)  # of the coded offsets
@@ -44,15 +45,10 @@ class RPN(nn.Module):
         """Logits (N, A) and offsets (N, A, 4) of all anchors, map by map."""
         logits, offsets = [], []
         for x in (self.body(m) for m in maps):
-            found = rows(self.objectness(x), self.outputs)
+            found = as_rows(self.objectness(x), self.outputs)
             logits.append(found[..., -1] - found[..., 0] if self.outputs == 2 else found[..., 0])
-            offsets.append(rows(self.offsets(x), 4))
+            offsets.append(as_rows(self.offsets(x), 4))
         return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
-
-
-def rows(output: Tensor, values: int) -> Tensor:
-    """(N, P * values, h, w) -> (N, h * w * P, values): free of copies where the memory is channels_last."""
-    return output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, values)
 
 
 class Selection(NamedTuple):
@@ -97,7 +93,7 @@ def proposal_losses(
 ) -> dict[str, Tensor]:
     """`objectness` and `proposal`, over `samples` anchors of each image, half of them objects where so many are.
 
-    found: (N, A) 0 for an anchor that has to find the box in boxes (N, A, 4), BACKGROUND or IGNORED.
+    found, boxes: of the anchors, as `match_targets` gives them; of which class an object is does not matter.
     """
     chosen = sampled(found, samples, 0.5)
     claimed = chosen & (found >= 0)

@@ -1,12 +1,10 @@
 """What both stages of Faster R-CNN learn from: a fixed number of places, with as many objects among them as a part."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from densenets.boxes import BACKGROUND, encode, match
+from densenets.boxes import BACKGROUND, encode, match_targets
 from densenets.contract import Boxes
 
 
@@ -27,25 +25,12 @@ def _first(draw: Tensor, allowed: Tensor, count: Tensor) -> Tensor:
     return allowed & (rank < count)
 
 
-def anchor_targets(anchors: Tensor, targets: Sequence[Boxes], threshold: float, below: float) -> tuple[Tensor, Tensor]:
-    """(N, A) 0 for an object, BACKGROUND or IGNORED; (N, A, 4) the box to find (else the anchor itself)."""
-    found, boxes = [], []
-    for target in targets:
-        which = match(anchors, target.boxes, target.ignore, threshold, below)
-        claimed = which >= 0
-        boxes.append(anchors.masked_scatter(claimed.unsqueeze(-1), target.boxes[which[claimed]]))
-        found.append(which.clamp(max=0))
-    return torch.stack(found), torch.stack(boxes)
-
-
 def place_targets(places: Tensor, valid: Tensor, target: Boxes, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Of one image: (P + M, 4) its proposals and, so that each object is seen, its boxes; (P + M,) the class of each,
-    BACKGROUND or IGNORED; (P + M, 4) the box to find (else itself)."""
+    """Of one image: (P + M, 4) its proposals and, so that each object is seen, its boxes; of these, as `match_targets`
+    gives them, (P + M,) the classes and (P + M, 4) the boxes to find."""
     places = torch.cat([places[valid], target.boxes])
-    which = match(places, target.boxes, target.ignore, threshold, forced=False)
-    claimed = which >= 0
-    labels = which.masked_scatter(claimed, target.labels[which[claimed]])
-    return places, labels, places.masked_scatter(claimed.unsqueeze(-1), target.boxes[which[claimed]])
+    labels, boxes = match_targets(places, [target], threshold, forced=False)
+    return places, labels[0], boxes[0]
 
 
 def place_losses(

@@ -11,15 +11,16 @@ from densenets.backbones.base import Backbone
 from densenets.config import SSDOptions
 from densenets.contract import Boxes, Detections
 from densenets.errors import InputError
-from densenets.heads.ssd_loss import box_loss, focal_loss, match_targets, softmax_loss
-from densenets.layers import ConvNormAct, Pointwise, Stride, start_small
+from densenets.heads.detection import Detection, as_rows, grids_of
+from densenets.heads.ssd_loss import box_loss, focal_loss, softmax_loss
+from densenets.layers import ConvNormAct, Pointwise, Stride
 
 EXTRA_DEPTHS = (512, 256, 256, 128)  # one map each, every one half the size of the map before
 MIN_DEPTH = 16
 FOCAL_PRIOR = 0.01  # the score every class starts with under the focal loss: bias -4.6 (papers: SSDLite-V3's recipe)
 
 
-class SSD(nn.Module):
+class SSD(Detection):
     """SSD with full convolutions: extras 1x1 -> 3x3 stride 2, predictors 1x1 as published with V1 (or 3x3).
 
     Args:
@@ -28,26 +29,24 @@ class SSD(nn.Module):
         canvas: (H, W) of every image it will ever see, in px.
     """
 
-    task = "detection"
-    keep_ratio = False
     options_type = SSDOptions
     taps = ("c4_expand", "top")
-    output_stride = 32
-    atrous = "slim"
     lite = False
     default_kernel = 1
 
-    defaults: Tensor
+    options: SSDOptions
 
     def __init__(self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], options: SSDOptions) -> None:
-        super().__init__()
+        super().__init__(num_classes, canvas, options)
         self.backbone = backbone.keep(self.taps)
-        self.num_classes, self.canvas, self.options = num_classes, canvas, options
         width = backbone.options.width
         sizes = [backbone.specs[tap] for tap in self.taps]
         depths = [max(MIN_DEPTH, int(depth * width)) for depth in EXTRA_DEPTHS]
         channels = [spec.channels for spec in sizes] + depths
-        self.grids = grids = grids_of(canvas, [spec.stride for spec in sizes], len(depths))
+        strides = [spec.stride for spec in sizes]
+        strides += [strides[-1] * 2**k for k in range(1, len(depths) + 1)]
+        self.normed = grids = grids_of(canvas, strides)
+        self.finds_from = options.match_iou
         shapes = self._shapes(len(channels))
         self.register_buffer("defaults", box.default_boxes(canvas, grids, shapes), persistent=False)
         inner = [max(MIN_DEPTH, int(depth * width) // 2) for depth in EXTRA_DEPTHS]
@@ -116,32 +115,17 @@ class SSD(nn.Module):
                 assert last.bias is not None
                 nn.init.constant_(last.bias, -math.log((1 - FOCAL_PRIOR) / FOCAL_PRIOR))
 
-    @staticmethod
-    def initialise(part: nn.Module) -> None:
-        """The head, and a backbone without weights; as TensorFlow's recipes for these detectors and torchvision's."""
-        part.apply(start_small)
-
     def raw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) in [0, 1] -> class logits (N, A, 1 + C; N, A, C under the focal loss) and offsets (N, A, 4)."""
-        if images.shape[1:] != (3, *self.canvas):
-            raise ValueError(
-                f"images of shape {tuple(images.shape)}, expected (N, 3, {self.canvas[0]}, {self.canvas[1]})"
-            )
+        self.check_images(images)
         taps = self.backbone(images)
         maps = [taps[tap] for tap in self.taps]
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         outputs = self.num_classes + (self.options.loss == "softmax")
-        logits = [_rows(predict(m), outputs) for predict, m in zip(self.class_predictors, maps, strict=True)]
-        offsets = [_rows(predict(m), 4) for predict, m in zip(self.box_predictors, maps, strict=True)]
+        logits = [as_rows(predict(m), outputs) for predict, m in zip(self.class_predictors, maps, strict=True)]
+        offsets = [as_rows(predict(m), 4) for predict, m in zip(self.box_predictors, maps, strict=True)]
         return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
-
-    def check_batch(self, images: int) -> None:
-        if images * min(rows * columns for rows, columns in self.grids) < 2:
-            raise InputError(
-                f"--batch-size: {images} image a process: the head's last map is 1x1, where BatchNorm needs two images "
-                "at least; take a larger batch or canvas, or more pictures [T04]"
-            )
 
     def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
         """`classification` and `box`, each divided by the number of claimed default boxes, or of images if larger.
@@ -149,9 +133,9 @@ class SSD(nn.Module):
         Raises ValueError for a label outside 0..C-1: -1 would pass as background.
         """
         options = self.options
-        box.check_labels(targets, self.num_classes)
+        self.check_labels(targets)
         logits, offsets = (output.float() for output in self.raw(images))
-        labels, boxes = match_targets(self.defaults, targets, options.match_iou)
+        labels, boxes = box.match_targets(self.defaults, targets, options.match_iou)
         if options.loss == "softmax":
             classification = softmax_loss(logits, labels, options.negative_ratio, options.min_negatives)
         else:
@@ -201,24 +185,9 @@ def _each_map(ratios: list[float] | list[list[float]], maps: int) -> list[list[f
     return lists or [[float(ratio) for ratio in ratios if not isinstance(ratio, list)]] * maps
 
 
-def grids_of(canvas: tuple[int, int], strides: Sequence[int], extras: int) -> list[tuple[int, int]]:
-    """(rows, columns) of each map: the taps, then each extra at half the size of the one before."""
-    height, width = canvas
-    grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
-    for _ in range(extras):
-        rows, columns = grids[-1]
-        grids.append((-(-rows // 2), -(-columns // 2)))
-    return grids
-
-
 def stride_of(grid: tuple[int, int]) -> tuple[int, int]:
     """2 along each axis that is longer than one cell. Along the others 1 gives the same map, and the gradient too.
 
     (With 2, torch 2.15's bfloat16 convolution on CPUs reads beyond a map of width 1: gradients of random memory.)
     """
     return 1 + (grid[0] > 1), 1 + (grid[1] > 1)
-
-
-def _rows(output: Tensor, values: int) -> Tensor:
-    """(N, P * values, h, w) -> (N, h * w * P, values): free of copies where the memory is channels_last."""
-    return output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, values)

@@ -1,27 +1,12 @@
 """What SSD minimises: softmax cross-entropy with hard negatives, or sigmoid focal loss; smooth L1 for the boxes."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from densenets.boxes import BACKGROUND, IGNORED, encode, match
-from densenets.contract import Boxes
+from densenets.boxes import BACKGROUND, IGNORED, encode
 
 HARD = torch.finfo(torch.float32).min
-
-
-def match_targets(defaults: Tensor, targets: Sequence[Boxes], threshold: float) -> tuple[Tensor, Tensor]:
-    """(N, A) class of each default box, or BACKGROUND or IGNORED; (N, A, 4) the box it has to find (else itself)."""
-    labels, boxes = [], []
-    for target in targets:
-        found = match(defaults, target.boxes, target.ignore, threshold)
-        claimed = found >= 0
-        pick = found[claimed]
-        labels.append(found.masked_scatter(claimed, target.labels[pick]))
-        boxes.append(defaults.masked_scatter(claimed.unsqueeze(-1), target.boxes[pick]))
-    return torch.stack(labels), torch.stack(boxes)
 
 
 def box_loss(offsets: Tensor, defaults: Tensor, labels: Tensor, boxes: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from densenets.boxes import BACKGROUND, IGNORED, encode
+from densenets.boxes import BACKGROUND, IGNORED, encode, match_targets
 from densenets.contract import Boxes
-from densenets.heads.ssd_loss import box_loss, focal_loss, match_targets, softmax_loss
+from densenets.heads.ssd_loss import box_loss, focal_loss, softmax_loss
 
 DEFAULTS = torch.tensor([[0.0, 0, 10, 10], [10, 0, 20, 10], [20, 0, 30, 10], [30, 0, 40, 10]])
 

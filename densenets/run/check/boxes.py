@@ -30,8 +30,7 @@ from densenets.data.dataset import DetectionSplit
 from densenets.data.faults import Skip, accepting, allowed_skips, too_many, too_many_skips
 from densenets.errors import PROBLEMS_SHOWN, InputError, Problems, StorageError, printable
 from densenets.heads import heads_of
-from densenets.heads.faster_rcnn import TwoStage
-from densenets.heads.ssd import SSD
+from densenets.heads.detection import Detection
 from densenets.run.check.masks import look_at_masks, means_masks
 from densenets.run.check.page import write_page
 from densenets.run.check.recall import Meant, default_box_recall
@@ -129,10 +128,8 @@ def _meant(settings: CheckData, canvas: tuple[int, int]) -> Meant:
     if settings.head not in (known := heads_of("detection")):
         raise InputError(f"--head: {printable(settings.head)}: a head that detects is checked for: {', '.join(known)}")
     model = build_model(settings.backbone, settings.head, 1, size=canvas, options=settings.options)
-    if isinstance(model, SSD):
-        return Meant(model.defaults, settings.ssd.match_iou, model.keep_ratio)
-    assert isinstance(model, TwoStage)
-    return Meant(model.anchors, settings.rcnn.rpn_match_iou, model.keep_ratio)
+    assert isinstance(model, Detection)
+    return Meant(model.defaults, model.finds_from, model.keep_ratio)
 
 
 # Looking
