@@ -37,7 +37,6 @@ class SegmentationSplit:
     counted: np.ndarray  # (C,) bool: classes whose objects `instances` tells apart
     written: dict[tuple[int, int, int], int] | None = None  # colour -> id, where masks hold colours
     skips: tuple[Skip, ...] = ()
-    notes: dict[str, int] = field(default_factory=dict)  # what is remarkable -> how often
     rules: ReadingRules = field(default_factory=ReadingRules)  # by which its pictures are read
 
     def __len__(self) -> int:
@@ -50,8 +49,8 @@ class SegmentationSplit:
 
     @property
     def remarks(self) -> dict[str, int]:
-        """What is remarkable -> how often."""
-        return self.notes
+        """What is remarkable -> how often: nothing in reading masks."""
+        return {}
 
     def picture(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB, the image at `index`; PictureError or InputError as `read_image` says."""
@@ -104,9 +103,7 @@ def find_files(folder: Path, names: Sequence[str], what: str, rules: ReadingRule
     return list(found.files.tolist())
 
 
-def build_split(
-    pairs: Pairs, classes: ClassList, where: str, rules: ReadingRules = USUAL, notes: dict[str, int] | None = None
-) -> SegmentationSplit:
+def build_split(pairs: Pairs, classes: ClassList, where: str, rules: ReadingRules = USUAL) -> SegmentationSplit:
     """A split of files that exist. where: what an error calls it.
 
     Of each file the header is read; one that cannot be is left to whoever reads the picture, which may be skipped then.
@@ -130,7 +127,6 @@ def build_split(
         groups=groups,
         counted=np.isin(np.arange(len(classes.names)), list(classes.counted)),
         written=classes.written,
-        notes={what: count for what, count in (notes or {}).items() if count},
         rules=rules,
     )
 

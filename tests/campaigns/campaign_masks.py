@@ -251,11 +251,11 @@ def other_ids(path: Path, rng: random.Random) -> None:
 
 
 def opened_as(mode: str, path: Path) -> Image.Image:
-    """What it holds; where that was damaged before, something."""
+    """What it holds; where an earlier mutation damaged that, something: what the case is about comes afterwards."""
     try:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             return image.convert(mode)
-    except Exception:
+    except (OSError, SyntaxError, ValueError, ArithmeticError, struct.error):  # what Pillow raises for a damaged PNG
         return Image.new(mode, SIZE[::-1])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from fixed_shapes import check_prediction
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_mobilenet_v3_large_fpn
@@ -164,16 +165,7 @@ def test_forward_and_raw_pass_export_and_agree(backbone: str, head: str, fpn: st
 @pytest.mark.parametrize(("head", "fpn"), FORMS)
 @pytest.mark.parametrize("size", [32, (33, 150), (160, 96)])
 def test_any_canvas_gives_the_fixed_shape(head: str, fpn: str, size: Any) -> None:
-    model = small(head, fpn, size=size, proposals=200, detections=100).eval()
-    height, width = model.canvas
-    with torch.no_grad():
-        found = model(torch.rand(1, 3, height, width))
-    assert found.boxes.shape == (1, 100, 4)
-    boxes = found.boxes[found.scores > 0]
-    assert (boxes[:, :2] >= 0).all()
-    assert (boxes[:, 2] <= width).all()
-    assert (boxes[:, 3] <= height).all()
-    assert (boxes[:, :2] < boxes[:, 2:]).all()
+    check_prediction(small(head, fpn, size=size, proposals=200, detections=100), 100)
 
 
 @pytest.mark.parametrize(("head", "fpn"), FORMS)
