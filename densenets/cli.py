@@ -18,11 +18,12 @@ from densenets.heads import HEADS, refuse_other_task
 
 
 class Command(NamedTuple):
-    """settings: the dataclass that holds its flags. function: what it does, imported when it is called."""
+    """settings: the dataclass that holds its flags. function: what it does, imported from `room` when it is called."""
 
     settings: type[Any]
     function: str
     default_config: str | None = None
+    room: str = "densenets.run"
 
     def judge_run(self, place: str, head: object) -> None:
         """Whether a run that is to be resumed is of the command's task; a head that nobody knows is for later."""
@@ -74,7 +75,7 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     command = COMMANDS[name]
     try:
         settings = parse(command.settings, argv, prog, command.default_config, command.judge_run)
-        outcome = getattr(import_module("densenets.run"), command.function)(settings)
+        outcome = getattr(import_module(command.room), command.function)(settings)
     except Stopped as fault:  # as it was asked to, and nothing is wrong
         return _fail(_message(fault), fault.exit_code, "densenets: ")
     except DensenetsError as fault:

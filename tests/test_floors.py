@@ -23,7 +23,8 @@ FLOORS = {
     "draw": 3,
     "build": 4,
     "run": 5,
-    "cli": 6,
+    "analysis": 6,
+    "cli": 7,
 }
 LEAVES = {"contract", "config", "errors", "storage", "files"}  # what training, data, metrics and draw may know
 

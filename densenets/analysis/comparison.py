@@ -1,0 +1,140 @@
+"""The words of a comparison: what its cells left behind, as the ranking and the report take it.
+
+A comparison is a grid of models, each trained from one or several seeds; a model with a seed is a cell. Everything here
+is made of plain types, so that it travels as JSON (`to_plain`, `from_plain`).
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+State = Literal["waiting", "running", "done", "failed"]
+
+
+@dataclass
+class Interval:
+    """A number and where it would lie had other images been drawn: ends of the bootstrap's interval; None: undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass
+class Cell:
+    """One training, or a checkpoint that stands in for it.
+
+    folder: its run folder, as a path below the comparison's. seconds: of training. fault: the line it failed with.
+    scores: the numbers of its results.json. curves: the rows of its metrics.csv. commands: that repeat it, word by word.
+    """
+
+    name: str
+    model: str
+    seed: int | None
+    folder: str
+    state: State
+    seconds: float | None = None
+    fault: str | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+
+
+@dataclass
+class Model:
+    """One row of the ranking.
+
+    canvas: height and width in px. weights: name of the file that its backbone started from; None: from scratch.
+    scores: means over the seeds with intervals over images, of "AP", "AP50", ... or "mIoU", .... spread: of the seeds'
+    numbers, (least, most), where there are several. per_class: likewise AP or IoU. error_types: AP that each kind of
+    error costs, detection only. costs: "parameters", "madds", "file_bytes", "activation_bytes", "peak_bytes"; latency:
+    "p50", "p90", "p99" in ms at batch 1 and the p50 of its parts "pre", "network", "post". rank: from 1; None where the
+    model has no number. ties: names of the models whose difference to this one lies inside its interval.
+    """
+
+    name: str
+    task: str
+    backbone: str
+    head: str
+    width: float
+    canvas: tuple[int, int]
+    weights: str | None
+    cells: list[Cell]
+    scores: dict[str, Interval] = field(default_factory=dict)
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    per_class: dict[str, Interval] = field(default_factory=dict)
+    error_types: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    latency: dict[str, float] = field(default_factory=dict)
+    rank: int | None = None
+    ties: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Difference:
+    """The number of `first` less that of `second`, on the same images and draws. tie: its interval holds 0."""
+
+    first: str
+    second: str
+    difference: Interval
+    tie: bool
+
+
+@dataclass
+class Picture:
+    """One image seen by all: JPEG files below the comparison's folder. predictions: by the models' names."""
+
+    title: str
+    truth: str
+    predictions: dict[str, str]
+
+
+@dataclass
+class Comparison:
+    """All that the report shows.
+
+    ranked_by: the score that the rank goes by ("AP" or "mIoU"). level: part of the draws inside an interval, such as
+    0.95. draws: of the bootstrap. data, split: what was judged. protocol: what was equal for every cell, in words and
+    numbers. machine: on which every latency here was measured; None where none was. command: that repeats the whole.
+    produced_by: versions, as in results.json.
+    """
+
+    task: str
+    data: str
+    split: str
+    images: int
+    classes: list[str]
+    ranked_by: str
+    level: float
+    draws: int
+    models: list[Model]
+    differences: list[Difference]
+    pictures: list[Picture]
+    protocol: dict[str, Any]
+    machine: dict[str, Any] | None
+    command: list[str]
+    produced_by: dict[str, Any]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Dicts, lists, numbers and text alone."""
+        return asdict(self)
+
+    @staticmethod
+    def from_plain(content: dict[str, Any]) -> "Comparison":
+        """The inverse of `to_plain`."""
+        models = [_model(model) for model in content["models"]]
+        differences = [
+            Difference(row["first"], row["second"], Interval(**row["difference"]), row["tie"])
+            for row in content["differences"]
+        ]
+        pictures = [Picture(**row) for row in content["pictures"]]
+        return Comparison(**{**content, "models": models, "differences": differences, "pictures": pictures})
+
+
+def _model(content: dict[str, Any]) -> Model:
+    intervals = {
+        name: {key: Interval(**value) for key, value in content[name].items()} for name in ("scores", "per_class")
+    }
+    spread = {name: (float(low), float(high)) for name, (low, high) in content["spread"].items()}
+    canvas = (int(content["canvas"][0]), int(content["canvas"][1]))
+    cells = [Cell(**cell) for cell in content["cells"]]
+    return Model(**{**content, **intervals, "spread": spread, "canvas": canvas, "cells": cells})
