@@ -12,7 +12,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass
 class Interval:
-    """A number and where it would lie had other images been drawn: ends of the bootstrap's interval; None: undefined."""
+    """A number and the ends of its interval, where it would lie had other images been drawn; None: undefined."""
 
     value: float | None
     low: float | None = None
@@ -24,7 +24,7 @@ class Cell:
     """One training, or a checkpoint that stands in for it.
 
     folder: its run folder, as a path below the comparison's. seconds: of training. fault: the line it failed with.
-    scores: the numbers of its results.json. curves: the rows of its metrics.csv. commands: that repeat it, word by word.
+    scores: the numbers of its results.json. curves: the rows of its metrics.csv. commands: that repeat it, by words.
     """
 
     name: str
