@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "poly, 2 workers, EMA": {"workers": 2, "save_every": 2, "ema": 0.9, "schedule": "poly", "augment": "ssdlite"},
     "step, accumulation": {"workers": 0, "save_every": 1, "accumulate": 2, "schedule": "step", "optimizer": "adamw"},
     "constant, both": {"workers": 2, "accumulate": 3, "ema": 0.99, "schedule": "constant", "optimizer": "rmsprop"},
+    "two stages": {"workers": 1, "save_every": 1, "head": "faster-rcnn-fpn", "rcnn.fpn": "light"},
     "judged every second epoch": {"workers": 0, "save_every": 3, "validate_every": 2, "epochs": 4},
 }
 

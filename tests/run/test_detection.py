@@ -99,7 +99,16 @@ def test_a_predictions_file_gives_the_numbers_of_its_checkpoint(shapes, quick, t
     assert evaluate_detection(EvalDetection(checkpoint=best, data=str(data), workers=0)).results["AP"] == trained["AP"]
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"accumulate": 2, "optimizer": "adamw"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ema": 0.9},
+        {"accumulate": 2, "optimizer": "adamw"},
+        {"head": "faster-rcnn-fpn", "rcnn": replace(RCNN, fpn="light")},
+    ],
+    ids=["plain", "averaged", "accumulated", "two stages"],
+)
 def test_a_resumed_run_equals_the_unbroken_one(shapes, quick, tmp_path, changes: dict) -> None:
     data = shapes(train=range(8), val=range(8, 10))
     settings = quick(data, epochs=4, augment="ssd", out=str(tmp_path / "whole"), **changes)

@@ -88,16 +88,20 @@ def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, s
     return process.returncode, out + err
 
 
-def test_resumed_after_kills_it_equals_the_unbroken_one(start: Start, tmp_path: Path) -> None:
-    code, said = finish(start("whole"))
+TWO_STAGES = ["--head=faster-rcnn-fpn", "--rcnn.fpn=light", "--rcnn.map-proposals=200"]
+
+
+@pytest.mark.parametrize("flags", [[], TWO_STAGES], ids=["one stage", "two stages"])
+def test_resumed_after_kills_it_equals_the_unbroken_one(start: Start, tmp_path: Path, flags: list[str]) -> None:
+    code, said = finish(start("whole", *flags))
     assert code == 0, said
     for steps in (2, 3, 2):
-        broken = start("parts")
+        broken = start("parts", *flags)
         wait_for_steps(tmp_path / "parts", steps)
         for number in family(broken.pid):
             os.kill(number, signal.SIGKILL)
         broken.wait()
-    code, said = finish(start("parts"))
+    code, said = finish(start("parts", *flags))
     assert code == 0, said
     assert differences(tmp_path / "whole", tmp_path / "parts") == []
 
