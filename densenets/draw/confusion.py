@@ -23,6 +23,7 @@ _EMPTY: Colour = (232, 232, 234)  # a class that is not in the truth
 _GRID: Colour = (222, 222, 226)
 _TEN = 10
 _KEY = (1, 5, 20, 50, 100)  # %
+_WORDS = {"right": _RIGHT, "wrong": _WRONG}
 _NAME = 230  # px, the longest name
 _TITLE = "Of each true class (row), the % of its pixels predicted as each class (column)"
 VOID = "no class"
@@ -66,11 +67,11 @@ def _page(counts: np.ndarray, rows: list[str], columns: list[str]) -> "Image":
     font = font_of(size.name)
     rows, columns = ([shortened(name, font, _NAME) for name in names] for names in (rows, columns))
     pad = size.name
-    left, top = (math.ceil(max(map(font.getlength, names))) + 2 * pad for names in (rows, columns))
+    left, top = (math.ceil(max(map(font.getlength, names))) + 2 * pad for names in ([*rows, *_WORDS], columns))
     title = 3 * pad
-    width = left + len(columns) * size.cell + 2 * pad
+    width = left + max(len(columns) * size.cell, len(_KEY) * _field(size)) + 2 * pad
     width = max(width, math.ceil(font.getlength(_TITLE)) + 2 * pad)
-    page = Image.new("RGB", (width, title + top + len(rows) * size.cell + 5 * pad), LIGHT)
+    page = Image.new("RGB", (width, title + top + len(rows) * size.cell + 8 * pad), LIGHT)
     brush = ImageDraw.Draw(page)
     brush.text((pad, pad), _TITLE, fill=DARK, font=font)
     corner = (left, title + top)
@@ -134,17 +135,20 @@ def _upright(page: "Image", text: str, foot: tuple[int, int], size: int) -> None
     page.paste(turned, (foot[0] - turned.width // 2, foot[1] - turned.height))
 
 
+def _field(size: _Sizes) -> int:
+    """px, the width of a shade in the key."""
+    return 4 * size.name
+
+
 def _key(brush: "ImageDraw", place: tuple[int, int], size: _Sizes) -> None:
-    """What the shades stand for."""
-    font, side = font_of(size.name), 2 * size.name
+    """What the shades stand for, in a row for each colour."""
+    font, wide, high = font_of(size.name), _field(size), 2 * size.name
     x, y = place
-    for colour, word in ((_RIGHT, "right"), (_WRONG, "wrong")):
-        brush.text((x, y + side // 2), word, fill=DARK, font=font, anchor="lm")
-        x += math.ceil(font.getlength(word)) + side // 2
-        for percent in _KEY:
-            fill = _shade(percent / 100, colour)
-            brush.rectangle((x, y, x + 2 * side, y + side), fill=fill, outline=_GRID)
+    for word, colour in _WORDS.items():
+        brush.text((x - size.name // 2, y + high // 2), word, fill=DARK, font=font, anchor="rm")
+        for k, percent in enumerate(_KEY):
+            here, fill = x + k * wide, _shade(percent / 100, colour)
+            brush.rectangle((here, y, here + wide, y + high), fill=fill, outline=_GRID)
             ink = LIGHT if sum(fill) < 420 else DARK
-            brush.text((x + side, y + side // 2), f"{percent} %", fill=ink, font=font, anchor="mm")
-            x += 2 * side
-        x += side
+            brush.text((here + wide // 2, y + high // 2), f"{percent} %", fill=ink, font=font, anchor="mm")
+        y += high + size.name // 2

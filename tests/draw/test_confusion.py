@@ -54,3 +54,23 @@ def test_any_number_of_classes_with_any_names(tmp_path: Path, count: int) -> Non
         assert max(page.size) < 3000
         assert min(page.size) > 100
     assert (tmp_path / "c.png").stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("name", ["a", "a long name of many words"])
+@pytest.mark.parametrize("count", [1, 3, 11, 19, 30, 70])
+def test_the_key_is_whole(tmp_path: Path, count: int, name: str) -> None:
+    """Each shade in its full width, with ground right of the last one and below, and a word left of the first."""
+    path = tmp_path / "c.png"
+    confusion_picture(np.zeros((count, count), dtype=int), [f"{name} {k}" for k in range(count)], path)
+    page = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    size = room._Sizes.of(count)
+    for right in (True, False):
+        rows, columns = np.nonzero((page == shade(1, right)).all(axis=-1))
+        line = page[rows.min()]  # above the digits
+        assert [(line == shade(p / 100, right)).all(axis=-1).sum() for p in room._KEY] == [room._field(size) - 1] * 5
+        assert (page[rows.min(), columns.max() + 2 :] == 255).all()
+        assert columns.max() + size.name < page.shape[1]
+        assert rows.max() + 2 < page.shape[0]
+        word = page[rows.min() : rows.max(), : columns.max() - 5 * room._field(size)]
+        assert (word[:, 2:] < 100).any()
+        assert (word[:, :2] == 255).all()
