@@ -17,6 +17,8 @@ class Predict:
         out: folder for the drawn pictures and detections.json, or of a segmenter the masks and segmentations.json; made
             where missing.
         threshold: of a detector: scores below it are not drawn nor written.
+        size: of a segmenter: height and width in px that it sees the pictures at; as the run's validation saw its own
+            where not given. Masks and drawings keep the size of the file.
         accelerator: kind of device.
     """
 
@@ -24,6 +26,7 @@ class Predict:
     images: list[str]
     out: str = "predictions"
     threshold: float = 0.3
+    size: int | list[int] | None = None
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
 
     def __post_init__(self) -> None:

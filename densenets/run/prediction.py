@@ -19,13 +19,14 @@ from densenets.config import Predict
 from densenets.contract import Boxes, Detector
 from densenets.data.decode import PictureError, read_image
 from densenets.data.samples import placed
-from densenets.data.transforms import build_augmentation
+from densenets.data.transforms import build_augmentation, resize
 from densenets.errors import DivergedError, InputError, Problems, printable
 from densenets.files import file_name, inside
 from densenets.heads import task_of
-from densenets.metrics.segmentation_judge import all_finite
+from densenets.metrics.segmentation_judge import all_finite, classes_of
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
 from densenets.run.model import describe, load
+from densenets.run.segmentation import size_seen
 from densenets.storage import write_durably
 from densenets.training.task import to_unit
 
@@ -60,7 +61,8 @@ def _predict(settings: Predict, out: Path) -> Outcome:
     device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device)
     boxes = task_of(description.head) == "detection"
-    look = _detector(settings, model, description, device) if boxes else _segmenter(model, description, device)
+    size = _size(settings, boxes)
+    look = _detector(settings, model, description, device) if boxes else _segmenter(model, description, device, size)
     endings = ("",) if boxes else ("", MASK)
     names = output_names(files, endings)
     refuse_own_pictures(out, [f"{Path(name).stem}{ending}.png" for name in names.values() for ending in endings], files)
@@ -82,8 +84,7 @@ def _predict(settings: Predict, out: Path) -> Outcome:
         log.warning("skipped: %s", line)
     listing = out / ("detections.json" if boxes else "segmentations.json")
     results: dict[str, Any] = {"images": [told for told, _ in found], "skipped": skipped}
-    if boxes:
-        results["threshold"] = settings.threshold
+    results |= {"threshold": settings.threshold} if boxes else {"size": size and list(size)}
     results["produced_by"] = provenance(device)
     write_json(listing, results)
     text = f"{len(found)} images, {len(skipped)} skipped"
@@ -91,6 +92,15 @@ def _predict(settings: Predict, out: Path) -> Outcome:
         count = sum(len(told["detections"]) for told, _ in found)
         text = f"{count} detections of {settings.threshold:g} or more in {text}"
     return Outcome(results, text, [listing, *[file for _, files in found for file in files][:FILES_SHOWN]])
+
+
+def _size(settings: Predict, boxes: bool) -> tuple[int, int] | None:
+    """(H, W) px at which a segmenter sees pictures; None is their own size."""
+    if not boxes:
+        return size_seen(settings.checkpoint, settings.size)
+    if settings.size is not None:
+        raise InputError("--size: goes with a segmenter: a detector sees pictures on the canvas of its training")
+    return None
 
 
 def _detector(settings: Predict, model: nn.Module, description: ModelDescription, device: torch.device) -> Look:
@@ -104,12 +114,14 @@ def _detector(settings: Predict, model: nn.Module, description: ModelDescription
     return look
 
 
-def _segmenter(model: nn.Module, description: ModelDescription, device: torch.device) -> Look:
+def _segmenter(
+    model: nn.Module, description: ModelDescription, device: torch.device, size: tuple[int, int] | None
+) -> Look:
     colours = np.array(description.palette, dtype=np.uint8)
     ids = np.array(description.category_ids)
 
     def look(file: Path, image: np.ndarray, place: Path) -> Found:
-        classes = segment(model, image, device, file)
+        classes = segment(model, image, device, file, size)
         drawn = draw.draw_classes(image, classes, colours)
         mask = place.with_name(f"{place.stem}{MASK}.png")
         write_picture(mask, ids.astype(np.uint8)[classes])
@@ -121,14 +133,21 @@ def _segmenter(model: nn.Module, description: ModelDescription, device: torch.de
     return look
 
 
-def segment(model: nn.Module, image: np.ndarray, device: torch.device, source: object) -> np.ndarray:
-    """(H, W) uint8 class of each px of a picture, (H, W, 3) uint8 RGB, which the model sees at its own size."""
-    batch = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).to(device)
+def segment(
+    model: nn.Module, image: np.ndarray, device: torch.device, source: object, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """(H, W) uint8 class of each px of a picture, (H, W, 3) uint8 RGB, as an evaluation chooses it.
+
+    size: (H, W) px that the model sees it at; its own where not given.
+    """
+    seen = image if size is None else resize(image, *size)
+    batch = torch.from_numpy(seen).permute(2, 0, 1).unsqueeze(0).to(device)
     with torch.inference_mode():
         logits = model(to_unit(batch))[0]
     if not all_finite(logits):
         raise DivergedError(f"{printable(source)}: the model gave a logit that is not finite")
-    return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()  # see `classes_of` on argmax
+    info = placed(source, (image.shape[0], image.shape[1]), (seen.shape[0], seen.shape[1]))
+    return classes_of(logits, info).cpu().numpy()
 
 
 def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:

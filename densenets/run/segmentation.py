@@ -65,21 +65,38 @@ def evaluate_segmentation(settings: EvalSegmentation) -> Outcome:
 def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
     """With the size that the run's validation brought its pictures to, and the ids that were of no class there, unless
     flags name others."""
-    assert settings.checkpoint is not None
-    origin = read_checkpoint(find_checkpoint(settings.checkpoint)).get("origin")
-    size, ids = (origin.get(name) if isinstance(origin, dict) else None for name in ("eval_size", "ignore_ids"))
+    checkpoint = settings.checkpoint
+    assert checkpoint is not None
+    ids = _origin(checkpoint).get("ignore_ids")
     if settings.ignore_ids is None and ids and is_source("ignore_ids", ids):
         if rank() == 0:
             told = ", ".join(map(str, ids))
             log.info("masks: id %s is of no class, as in the run; --ignore-ids names others", told)
         settings = replace(settings, ignore_ids=ids)
-    sides: list[int] = size if isinstance(size, list) else [size] if isinstance(size, int) else []
-    if settings.size is not None or not sides or not all(type(side) is int for side in sides):
-        return settings
-    height, width = canvas_of(sides)
+    size = size_seen(checkpoint, settings.size)
+    return replace(settings, size=size and list(size))
+
+
+def size_seen(checkpoint: str, asked: int | list[int] | None = None) -> tuple[int, int] | None:
+    """(H, W) px that pictures are brought to before the model sees them; None is their own size.
+
+    asked: what a flag says; without it the run's validation decides, of which every checkpoint tells.
+    """
+    known = _origin(checkpoint).get("eval_size")
+    sides: list[int] = known if isinstance(known, list) else [known] if isinstance(known, int) else []
+    told = all(type(side) is int for side in sides)
+    size = _size(asked if asked is not None else sides if sides and told else None)
+    seen = "their own size" if size is None else f"{size[1]} x {size[0]} px"
     if rank() == 0:
-        log.info("pictures are seen at %d x %d px, as in the run's validation; --size H W names another", width, height)
-    return replace(settings, size=sides)
+        said = "as --size says" if asked is not None else "as in the run's validation; --size H W names another"
+        log.info("pictures are seen at %s, %s", seen, said)
+    return size
+
+
+def _origin(checkpoint: str) -> dict[str, Any]:
+    """The settings that a checkpoint was trained with, as far as it tells of them."""
+    origin = read_checkpoint(find_checkpoint(checkpoint)).get("origin")
+    return origin if isinstance(origin, dict) else {}
 
 
 def open_one(

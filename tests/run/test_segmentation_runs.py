@@ -255,6 +255,44 @@ def test_prediction_at_the_size_of_the_file(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/one.png").is_file()
 
 
+def test_prediction_sees_pictures_as_the_validation_did(run: Path, streets: Path, tmp_path: Path) -> None:
+    """Its masks are those that a judging of the same checkpoint writes for the server."""
+    content = read_checkpoint(run / "checkpoints/best.ckpt")
+    content["origin"]["eval_size"] = [64, 96]
+    torch.save(content, tmp_path / "net.ckpt")
+    flags: list[dict[str, Any]] = [{}, {"size": [128, 160]}]
+    for size, changes in zip(([64, 96], [128, 160]), flags, strict=True):
+        out = tmp_path / str(size)
+        judge(tmp_path / "net.ckpt", data=str(streets), submission=str(out / "sent"), **changes)
+        images = [str(streets / "leftImg8bit/val")]
+        outcome = predict(Predict(str(tmp_path / "net.ckpt"), images, str(out / "seen"), **changes))
+        assert outcome.results["size"] == json.loads((out / "seen/segmentations.json").read_text())["size"] == size
+        sent, seen = (
+            sorted((out / name).glob(f"*{end}.png")) for name, end in (("sent", "labelIds"), ("seen", "_ids"))
+        )
+        assert len(sent) == len(seen) == 5
+        for one, other in zip(sent, seen, strict=True):
+            assert np.array_equal(np.asarray(Image.open(one)), np.asarray(Image.open(other)))
+
+
+def test_the_size_of_a_prediction_is_told(
+    run: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "densenets")
+    Image.fromarray(np.full((50, 70, 3), 90, dtype=np.uint8)).save(tmp_path / "one.png")
+    words = ["--images", str(tmp_path / "one.png"), "--out", str(tmp_path / "out"), "--accelerator", "cpu"]
+    assert main(["predict", "--checkpoint", str(run), *words]) == 0
+    assert "pictures are seen at their own size, as in the run's validation" in caplog.text
+    assert main(["predict", "--checkpoint", str(run), *words, "--size", "64"]) == 0
+    assert "pictures are seen at 64 x 64 px, as --size says" in caplog.text
+    assert main(["predict", "--checkpoint", str(checkpoint), *words, "--size", "64"]) == 2
+    assert "--size: goes with a segmenter" in capsys.readouterr().err
+
+
 def outcome_ids(run: Path) -> list[int]:
     ids: list[int] = read_checkpoint(run / "checkpoints/best.ckpt")["densenets"]["category_ids"]
     return ids
