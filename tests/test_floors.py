@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 1,
     "storage": 1,
     "files": 1,
+    "page": 1,
     "command_line": 1,
     "backbones": 2,
     "heads": 3,

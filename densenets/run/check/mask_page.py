@@ -11,7 +11,8 @@ from densenets.data.mask_transforms import resize_ids
 from densenets.data.segmentation import SegmentationSplit
 from densenets.data.transforms import resize
 from densenets.errors import InputError, printable
-from densenets.run.check.page import as_text, chart, gallery, head, problems, sizes_chart, write_parts
+from densenets.page import as_text
+from densenets.run.check.page import chart, gallery, head, problems, sizes_chart, write_parts
 from densenets.run.check.samples import LINES, LONGEST, OF_A_KIND, SPREAD, SUSPICIOUS, Sample
 from densenets.run.check.text import plural
 

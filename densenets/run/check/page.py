@@ -3,11 +3,11 @@
 import base64
 import io
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densenets.errors import printable
+from densenets.page import as_text, document
 from densenets.run.check.samples import Sample, choose_samples
 from densenets.run.check.style import SCRIPT, STYLE
 from densenets.run.check.text import plural
@@ -39,18 +39,8 @@ def write_page(path: Path, report: dict[str, Any], splits: "Sequence[Checked]") 
 
 def write_parts(path: Path, report: dict[str, Any], parts: Sequence[str]) -> None:
     """The page of a check from its sections, which are HTML."""
-    title = f"Check of {as_text(report['data'])}"
-    page = (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
-        f"<style>{STYLE}</style>\n<main>\n{''.join(parts)}</main>\n<script>{SCRIPT}</script>\n</html>\n"
-    )
+    page = document(f"Check of {printable(report['data'])}", STYLE, parts, SCRIPT)
     write_durably(path, lambda handle: handle.write(page.encode()))
-
-
-def as_text(value: object) -> str:
-    """A name of any content as text of the page."""
-    return escape(printable(value))
 
 
 def head(report: dict[str, Any], facts: Sequence[tuple[str, int]], seen_as: str) -> str:
