@@ -1,9 +1,11 @@
 """Judging a checkpoint against a split, whatever the task; an evaluation that broke off is gone on with."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ from densenets.config import Evaluation, Training
 from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
 from densenets.files import check_file
-from densenets.metrics.parts import part_files
+from densenets.metrics.parts import part_file, part_files, remove_parts
 from densenets.run.folder import Outcome, find_checkpoint, provenance, rank, write_json
 from densenets.run.kind import Kind
 from densenets.run.model import describe, load
@@ -27,6 +29,8 @@ from densenets.training.signals import take_signals_from
 from densenets.training.task import Task
 
 RESULTS = "results.json"
+DIGESTS = ("weights", "images")  # of an evaluation: which differ, is all that they tell
+SHOWN = 60  # characters of a value
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +50,7 @@ def judge_checkpoint(settings: Any, checkpoint: str, kind: Kind) -> Outcome:
     data = kind.judging_data(settings, split, description)
     data.leave_out = [] if before is None else np.flatnonzero(np.isin(split.image_ids, before.images)).tolist()
     started = time.monotonic()
-    with telling_of_the_dead(data, trainer):
+    with telling_of_the_dead(data, trainer), _no_empty_part(out):
         metrics = judge_with(trainer, task, data)
     if not trainer.is_global_zero:
         return Outcome(metrics, "", [])
@@ -115,14 +119,43 @@ def _judged_before(out: Path, evaluation: dict[str, Any], kind: Kind, split: Any
     files = part_files(out)
     earlier, judged = kind.read_before(files, split)
     if earlier is not None and earlier != evaluation:
-        other = [name for name in evaluation if earlier.get(name) != evaluation[name]]
-        raise InputError(
-            f"{printable(files[0])}: left by an evaluation with another {', '.join(other)}; remove it and its like, "
-            "or name another --out"
-        )
+        if len(judged.images):
+            other = ", ".join(_differences(earlier, evaluation))
+            raise InputError(
+                f"{printable(files[0])}: left by an evaluation with another {other}; remove it and its like, "
+                "or name another --out"
+            )
+        if rank() == 0:  # it was killed before its first image
+            remove_parts(out)
     if len(judged.images) and rank() == 0:
         log.info("%d images were judged already; going on with the rest", len(judged.images))
     return judged
+
+
+def _differences(earlier: object, now: object, name: str = "") -> list[str]:
+    """What differs, by the names of the innermost: "data.split (train, now val)"."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        inner = {key: f"{name}.{key}".lstrip(".") for key in {**now, **earlier}}
+        return [line for key, told in inner.items() for line in _differences(earlier.get(key), now.get(key), told)]
+    if earlier == now:
+        return []
+    if name in DIGESTS:
+        return [name]
+    before, after = ("none" if value in (None, [], {}) else printable(value)[:SHOWN] for value in (earlier, now))
+    return [f"{printable(name)} ({before}, now {after})"]
+
+
+@contextlib.contextmanager
+def _no_empty_part(out: Path | None) -> Iterator[None]:
+    """Where the judging inside ends before this process' first image, its part in `out` says nothing and goes."""
+    try:
+        yield
+    except BaseException:
+        path = None if out is None else part_file(out, rank())
+        with contextlib.suppress(OSError):
+            if path is not None and path.read_bytes().count(b"\n") < 2:
+                path.unlink()
+        raise
 
 
 # What an earlier judging said of itself

@@ -149,6 +149,37 @@ def test_an_evaluation_that_broke_off_goes_on(run: Path, tmp_path: Path, monkeyp
     assert not part_file(out, 0).exists()
 
 
+def test_an_evaluation_refused_before_its_first_image_leaves_nothing(run: Path, streets: Path, tmp_path: Path) -> None:
+    """So that the corrected one can have the same --out."""
+    root, out = Path(shutil.copytree(streets, tmp_path / "tree")), tmp_path / "out"
+    for picture in root.glob("leftImg8bit/val/*/*.png"):
+        picture.write_bytes(picture.read_bytes()[:-40])
+    with pytest.raises(InputError, match="D01"):
+        judge(run, data=str(root), out=str(out))
+    assert not out.exists()
+    out.mkdir()
+    part_file(out, 1).write_text(json.dumps({"evaluation": {"data": "as one that was killed"}}) + "\n")
+    assert numbers(judge(run, out=str(out))) == numbers(judge(run))
+    assert {"validation.png", "confusion.png", "results.json"} == {file.name for file in out.iterdir()}
+
+
+def test_what_differs_from_the_evaluation_that_left_parts_is_named(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr("densenets.run.segmentation.write_results", ended)
+    with pytest.raises(InputError, match="ended"):
+        judge(run, out=str(out), ignore_ids=[200])
+    before = part_file(out, 0).read_bytes()
+    with pytest.raises(InputError) as fault:
+        judge(run, out=str(out), flip=True)
+    other = "data.ignore_ids ([200], now none), flip (False, now True)"
+    assert f"part0.jsonl: left by an evaluation with another {other}; remove it" in str(fault.value)
+    with pytest.raises(InputError, match=r"with another data\.split \(val, now train\), images; remove it"):
+        judge(run, out=str(out), ignore_ids=[200], split="train")
+    assert part_file(out, 0).read_bytes() == before
+
+
 def test_parts_are_read_by_the_classes_they_were_counted_by(
     run: Path, streets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
