@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from densenets import __version__
-from densenets.config import CheckData, EvalDetection, EvalSegmentation, Predict, TrainDetection, TrainSegmentation
+from densenets.config import (
+    CheckData,
+    EvalDetection,
+    EvalSegmentation,
+    Predict,
+    Profile,
+    TrainDetection,
+    TrainSegmentation,
+)
 from densenets.errors import DensenetsError, Stopped, printable
 from densenets.heads import HEADS, refuse_other_task
 
@@ -48,6 +56,7 @@ COMMANDS = {
     "eval-seg": Command(EvalSegmentation, "evaluate_segmentation"),
     "predict": Command(Predict, "predict"),
     "check-data": Command(CheckData, "check_data"),
+    "profile": Command(Profile, "profile", room="densenets.analysis.profile"),
 }
 
 

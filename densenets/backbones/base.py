@@ -284,20 +284,20 @@ class Backbone(nn.Module):
         """
         _one_of("frozen stages", stages, (0, 1, 2, 3, 4, 5))
         self._frozen = (stages, norm)
-        for nominal, layer in self._layers():
+        for nominal, layer in self.layers():
             layer.requires_grad_(nominal > 2**stages)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
         stages, norm = self._frozen
-        still = [layer for nominal, layer in self._layers() if norm or nominal <= 2**stages]
+        still = [layer for nominal, layer in self.layers() if norm or nominal <= 2**stages]
         for module in (module for layer in still for module in layer.modules()):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
 
-    def _layers(self) -> Iterator[tuple[int, nn.Module]]:
+    def layers(self) -> Iterator[tuple[int, nn.Module]]:
         """Each layer with the nominal stride of its output."""
         yield 2, self.stem
         yield from zip(self._nominal, self.blocks, strict=False)  # keep() leaves fewer blocks

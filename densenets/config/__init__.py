@@ -10,6 +10,7 @@ from densenets.config.detection import (
     TrainDetection,
 )
 from densenets.config.others import CheckData, Predict
+from densenets.config.profile import Profile
 from densenets.config.segmentation import EvalSegmentation, SegmentationOptions, TrainSegmentation
 from densenets.config.shared import Evaluation, ReadingRules, Training, expect
 
@@ -22,6 +23,7 @@ __all__ = [
     "EvalSegmentation",
     "Evaluation",
     "Predict",
+    "Profile",
     "RCNNOptions",
     "ReadingRules",
     "SSDOptions",

@@ -1,0 +1,77 @@
+"""`densenets profile`: measures the nets one after another, their latency together."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from densenets.analysis.profile.costs import costs
+from densenets.analysis.profile.counting import count
+from densenets.analysis.profile.latency import drifted, latencies, shares
+from densenets.analysis.profile.machine import machine
+from densenets.analysis.profile.nets import Net, nets_of
+from densenets.analysis.profile.pictures import pictures
+from densenets.analysis.profile.table import page
+from densenets.config import Profile
+from densenets.run.folder import Outcome, new_folder, provenance, write_json
+from densenets.training.task import to_unit
+
+
+def profile(settings: Profile) -> Outcome:
+    """What each net costs, as a page of tables and, with --out, in profile.json."""
+    out = None if settings.out is None else Path(settings.out)
+    with new_folder(out):
+        return _profile(settings, out)
+
+
+def _profile(settings: Profile, out: Path | None) -> Outcome:
+    nets = nets_of(settings)
+    chosen = pictures(settings.images, [net.description for net in nets.values()])
+    device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(settings.threads)
+    for net in nets.values():
+        net.model.to(device)
+    console = Console(stderr=True)
+    watched = track(nets.items(), "counting", console=console, transient=True)
+    rows = [{"name": name, **_measured(net, device, settings.threads)} for name, net in watched]
+    models = {name: (net.model, net.description) for name, net in nets.items()}
+    with console.status("timing"):
+        times = latencies(
+            models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device
+        )
+    results: dict[str, Any] = {
+        "models": [{**row, "latency": times[row["name"]]} for row in rows],
+        "timing": {"rounds": settings.rounds, "warmup": settings.warmup, "pictures": chosen.plain},
+        "machine": machine(device, settings.threads),
+        "warnings": drifted(times),
+        "produced_by": provenance(device),
+    }
+    if out is not None:
+        write_json(out / "profile.json", results)
+    return Outcome(results, page(results, chosen.told), [] if out is None else [out / "profile.json"])
+
+
+def _measured(net: Net, device: torch.device, threads: int) -> dict[str, Any]:
+    counts = count(net.model, net.description.canvas)
+    times = shares(net.model, to_unit(torch.zeros(1, 3, *net.description.canvas, dtype=torch.uint8, device=device)))
+    description = net.description
+    return {
+        "task": net.model.task,
+        "backbone": description.backbone,
+        "head": description.head,
+        "width": description.width,
+        "canvas": list(description.canvas),
+        "classes": len(description.classes),
+        "reduced_tail": description.reduced_tail,
+        "options": description.options,
+        "checkpoint": None if net.checkpoint is None else str(net.checkpoint),
+        "costs": {
+            **costs(net.model, description, device=device, threads=threads, counts=counts),
+            "trainable_parameters": counts.trainable,
+            "peak_activation_bytes": counts.peak_bytes,
+            "checkpoint_bytes": None if net.checkpoint is None else net.checkpoint.stat().st_size,
+        },
+        "parts": [{**part._asdict(), "time_share": times.get(part.name, 0.0)} for part in counts.parts],
+    }

@@ -1,0 +1,187 @@
+"""Latency of one picture at batch 1, from its pixels in memory to boxes or classes in its own px, and of its parts.
+
+What is timed is what `predict` does with a picture (`run.prediction.detect` and `segment`). Its parts: "pre" brings the
+picture to the canvas and to floats in [0, 1]; "network" is the net, of a two-stage detector both stages with what lies
+between them; "post" is all behind it: scores, boxes, NMS, file px; or logits to the file's size and the best class.
+"""
+
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from densenets.analysis.profile.parts import followed, seams
+from densenets.build import ModelDescription
+from densenets.errors import printable
+from densenets.heads import task_of
+from densenets.run.prediction import detect, segment
+
+log = logging.getLogger(__name__)
+Models = Mapping[str, tuple[nn.Module, ModelDescription]]
+THRESHOLD = 0.3  # of scores, as `predict` has it
+DRIFT = 0.1  # a change of the median within a measurement, from which it is told
+
+
+class Took(NamedTuple):
+    """Seconds of one picture."""
+
+    total: float
+    pre: float
+    network: float
+    post: float
+
+
+def look(model: nn.Module, description: ModelDescription, picture: np.ndarray, device: torch.device) -> None:
+    """One prediction of a picture (H, W, 3) uint8. A segmenter sees it at the description's canvas."""
+    if task_of(description.head) == "detection":
+        detect(model, picture, device, THRESHOLD, "picture")
+    else:
+        segment(model, picture, device, "picture", description.canvas)
+
+
+def latencies(
+    models: Models,
+    images: Sequence[np.ndarray],
+    rounds: int = 100,
+    threads: int = 1,
+    *,
+    warmup: int = 10,
+    device: torch.device | None = None,
+) -> dict[str, dict[str, float]]:
+    """For each model "p50", "p90", "p99" in ms, the medians of its parts "pre", "network" and "post" likewise, and
+    "drift": how much longer the median of the last third of the rounds is than that of the first, as a part of it.
+
+    A round times every model once on the same picture, each round another model first, so that a machine that slows
+    down slows all of them; one that does by more than a tenth is told in a warning. images: (H, W, 3) uint8, taken in
+    turn. models: in evaluation mode on `device` (the processor where not given). threads: of the processor.
+    """
+    with _threads(threads):
+        taken = timings(models, images, rounds, warmup, device or torch.device("cpu"))
+    found = {name: _summary(rows) for name, rows in taken.items()}
+    for line in drifted(found):
+        log.warning("%s", line)
+    return found
+
+
+def timings(
+    models: Models, images: Sequence[np.ndarray], rounds: int, warmup: int, device: torch.device
+) -> dict[str, list[Took]]:
+    """One row a round; see `latencies`."""
+    names = list(models)
+    taken: dict[str, list[Took]] = {name: [] for name in names}
+    with contextlib.ExitStack() as stack:
+        watches = {name: Watch(device) for name in names}
+        for name, (model, _) in models.items():
+            stack.enter_context(seams(model, watches[name].pass_by))
+        stack.enter_context(_no_collection())
+        for turn in range(warmup + rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                took = watches[name].time(*models[name], images[turn % len(images)])
+                if turn >= warmup:
+                    taken[name].append(took)
+    return taken
+
+
+class Watch:
+    """Times the predictions of one model."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.times: list[float] = []
+
+    def pass_by(self, place: str = "") -> None:
+        self.times.append(now(self.device))
+
+    def time(self, model: nn.Module, description: ModelDescription, picture: np.ndarray) -> Took:
+        self.times = []
+        self.pass_by()
+        look(model, description, picture, self.device)
+        self.pass_by()
+        start, begun, through, end = self.times
+        return Took(end - start, begun - start, through - begun, end - through)
+
+
+def now(device: torch.device) -> float:
+    """Seconds, once the device has done all it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _summary(rows: Sequence[Took]) -> dict[str, float]:
+    total, pre, network, post = np.array(rows).T * 1e3
+    p50, p90, p99 = np.percentile(total, (50, 90, 99)).tolist()
+    parts = {"pre": pre, "network": network, "post": post}
+    medians = {name: float(np.median(values)) for name, values in parts.items()}
+    return {"p50": p50, "p90": p90, "p99": p99, **medians, "drift": _drift(total)}
+
+
+def _drift(total: np.ndarray) -> float:
+    third = max(1, len(total) // 3)
+    return float(np.median(total[-third:]) / np.median(total[:third]) - 1)
+
+
+def drifted(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A line for each model whose rounds grew or fell by more than DRIFT."""
+    return [
+        f"{printable(name)}: the last third of the rounds took {row['drift']:+.0%} against the first: the machine "
+        "changes its speed or is shared; measure again on a cool and quiet one"
+        for name, row in found.items()
+        if abs(row["drift"]) > DRIFT
+    ]
+
+
+def shares(model: nn.Module, image: torch.Tensor, rounds: int = 10) -> dict[str, float]:
+    """The part of a prediction's time that each part of the model takes; together 1. Medians over the rounds, two more
+    to warm up.
+
+    image: (1, 3, H, W) as the model takes it. The clock is read at every layer, so that these are no latencies.
+    """
+    rows = [_spent(model, image) for _ in range(rounds + 2)][2:]
+    medians = {name: float(np.median([row.get(name, 0.0) for row in rows])) for name in rows[0]}
+    return {name: seconds / sum(medians.values()) for name, seconds in medians.items()}
+
+
+def _spent(model: nn.Module, image: torch.Tensor) -> dict[str, float]:
+    spent: dict[str, float] = {}
+    at = ("", now(image.device))
+
+    def enter(part: str) -> None:
+        nonlocal at
+        time = now(image.device)
+        spent[at[0]] = spent.get(at[0], 0.0) + time - at[1]
+        at = (part, now(image.device))
+
+    with torch.inference_mode(), followed(model, enter):
+        model(image)
+        enter("")
+    spent.pop("")
+    return spent
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's collector does not go through all that was imported while a clock runs."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -1,0 +1,96 @@
+"""The nets that are measured: trained ones from checkpoints, fresh ones from words."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from densenets.backbones.base import initialize
+from densenets.build import ModelDescription, build_from, canvas_of
+from densenets.config import Profile
+from densenets.config.detection import options_of
+from densenets.errors import InputError, printable
+from densenets.heads import task_of
+from densenets.run.folder import find_checkpoint
+from densenets.run.model import load
+
+
+class Net(NamedTuple):
+    """checkpoint: the file it came from; None of a fresh one."""
+
+    model: nn.Module
+    description: ModelDescription
+    checkpoint: Path | None
+
+
+def nets_of(settings: Profile) -> dict[str, Net]:
+    """By names, each of them once. Raises InputError."""
+    if not settings.checkpoint:
+        description = _describe(settings)
+        height, width = description.canvas
+        name = f"{settings.backbone}-{settings.head}-{height if height == width else f'{height}x{width}'}"
+        return {name: Net(fresh(description), description, None)}
+    found: dict[str, Net] = {}
+    for place in settings.checkpoint:
+        found[_free(_name(place), found)] = _loaded(place, settings.size)
+    return found
+
+
+def fresh(description: ModelDescription) -> nn.Module:
+    """In evaluation mode, with seeded weights for measuring.
+
+    Filters before a BatchNorm follow He's rule, as its statistics are none yet: under those that training starts with
+    the values would shrink from layer to layer, until processors slow down over numbers next to nothing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_from(replace(description, weights=None))
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is None:
+                initialize(layer)
+    return model.eval()
+
+
+def _describe(settings: Profile) -> ModelDescription:
+    segments = task_of(settings.head) == "segmentation"
+    options = settings.seg if segments else options_of(settings.head, settings.ssd, settings.rcnn)
+    return ModelDescription(
+        backbone=settings.backbone,
+        head=settings.head,
+        classes=[f"class {number}" for number in range(settings.num_classes)],
+        category_ids=list(range(settings.num_classes)),
+        canvas=canvas_of(320 if settings.size is None else settings.size),
+        width=settings.width,
+        padding="torch",
+        normalize="imagenet",
+        reduced_tail=settings.reduced_tail,
+        scale_last=not segments,
+        weights=None,
+        options=asdict(options),
+    )
+
+
+def _loaded(place: str, size: int | list[int] | None) -> Net:
+    model, description = load(place)
+    if size is not None:
+        if task_of(description.head) != "segmentation":
+            raise InputError(f"--size: {printable(place)}: a detector sees pictures on the canvas of its training")
+        description = replace(description, canvas=canvas_of(size))
+    return Net(model, description, find_checkpoint(place))
+
+
+def _name(place: str) -> str:
+    """That of the run folder, or of a file that lies in none."""
+    path = Path(place).resolve()
+    if path.suffix == ".ckpt":
+        path = path.parent.parent if path.parent.name == "checkpoints" else path.with_suffix("")
+    return path.name
+
+
+def _free(name: str, taken: dict[str, Net]) -> str:
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
