@@ -68,9 +68,7 @@ def parse(
             words.insert(0, f"--config={file}")
     elif default_config and not any(_names_data(word, default_config) for word in words):
         words.insert(0, f"--config={find_config(default_config, folder)}")
-    for word in words:
-        if word.startswith("--config="):
-            _check_config(Path(word.partition("=")[2]), settings)
+    words = [_own_config(word, settings) if word.startswith("--config=") else word for word in words]
     parser = Parser(prog=prog, description=(settings.__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--config", action="config", help="YAML file, or the name of one that comes with densenets")
     parser.add_class_arguments(settings)
@@ -118,16 +116,30 @@ def _read_config(file: Path) -> dict[Any, Any]:
     return document
 
 
-def _check_config(file: Path, settings: Any) -> None:
-    """Raises InputError unless the file names settings only.
+def _own_config(word: str, settings: Any) -> str:
+    """The word of a file, or its content without what is for other commands. Raises InputError unless the file names
+    settings only.
 
     jsonargparse would take the name of a file or of a class for a group of settings, read the one, import the other.
     """
+    file = Path(word.partition("=")[2])
     document = _read_config(file)
     try:
-        _check_names(document, settings, "")
+        own = {name: value for name, value in document.items() if not _passes(name, value, settings)}
+        _check_names(own, settings, "")
     except InputError as fault:
         raise InputError(f"{printable(file)}: {fault}") from None
+    return word if len(own) == len(document) else f"--config={yaml.safe_dump(own, default_flow_style=True)}"
+
+
+def _passes(name: object, value: object, settings: Any) -> bool:
+    """Whether a name is none of `settings` but of others whose files it takes too, see its `lets_pass`."""
+    if name in settings.__dataclass_fields__:
+        return False
+    others = (other for other in getattr(settings, "lets_pass", ()) if name in other.__dataclass_fields__)
+    if (other := next(others, None)) is not None:
+        _check_names({name: value}, other, "")
+    return other is not None
 
 
 def _check_names(document: dict[Any, Any], settings: Any, prefix: str) -> None:

@@ -14,7 +14,7 @@ import yaml
 from densenets import cli
 from densenets.backbones import BACKBONES
 from densenets.command_line import find_config, parse
-from densenets.config import Predict, TrainDetection, TrainSegmentation
+from densenets.config import CheckData, Predict, TrainDetection, TrainSegmentation
 from densenets.errors import InputError, Stopped
 from densenets.heads import heads_of
 
@@ -176,6 +176,55 @@ def test_every_config_parses_and_opens_with_its_command(file: Path) -> None:
     assert f"tools/train_{tool}.py --backbone" in head
     assert "Time:" in head
     assert "Score:" in head
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_check_of_data_takes_the_config_of_a_training(file: Path) -> None:
+    content, settings = yaml.safe_load(file.read_text()), parse(CheckData, ["--config", str(file), "--data", "d"], "x")
+    shared = {name for name in content if hasattr(settings, name)} - {"ssd", "rcnn"}
+    assert "head" in shared or "size" in shared
+    assert {name: getattr(settings, name) for name in shared - {"data"}} == {n: content[n] for n in shared - {"data"}}
+    if "ssd" in content:
+        assert content["ssd"].items() <= asdict(settings.ssd).items()
+
+
+def test_a_check_of_data_takes_what_a_run_wrote_down(tmp_path: Path) -> None:
+    """And a run goes on that was started when a training of masks still had the rules of boxes."""
+    for kind in (TrainDetection, TrainSegmentation):
+        content = {**asdict(kind()), "classes": [], "size": [96, 128]}
+        if kind is TrainDetection:
+            del content["classes"]
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+        assert parse(CheckData, ["--config", str(tmp_path / "config.yaml")], "x").size == [96, 128]
+    content |= {"box_format": "xywh", "skip_invalid": False, "renumber": False}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    assert parse(TrainSegmentation, ["--resume", str(tmp_path)], "x").size == [96, 128]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("augment: seg", ["--augment", "seg"], "--augment: no such setting"),
+        ("augmnt: seg", [], "config.yaml: --augmnt: no such setting"),
+        ("seg:\n  dise: 0.5", [], "config.yaml: --seg.dise: no such setting; did you mean --seg.dice or "),
+        ("seg: 3", [], "config.yaml: --seg: 3: expected settings below it"),
+    ],
+)
+def test_a_check_of_data_refuses_what_no_command_knows(
+    tmp_path: Path, text: str, words: list[str], message: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError) as fault:
+        parse(CheckData, ["--config", str(tmp_path / "config.yaml"), *words], "x")
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_training_of_masks_has_no_rules_of_boxes() -> None:
+    for command in ("train-seg", "eval-seg"):
+        assert not {"skip_invalid", "box_format", "renumber"} & {*cli.COMMANDS[command].settings.__dataclass_fields__}
+    with pytest.raises(InputError, match="--box-format: no such setting"):
+        parse(TrainSegmentation, ["--box-format", "xyxy"], "x")
 
 
 def test_a_config_is_found_by_its_name() -> None:

@@ -12,7 +12,7 @@ from densenets.config.detection import (
 from densenets.config.others import CheckData, Predict
 from densenets.config.profile import Profile
 from densenets.config.segmentation import EvalSegmentation, SegmentationOptions, TrainSegmentation
-from densenets.config.shared import Evaluation, ReadingRules, Training, expect
+from densenets.config.shared import Evaluation, PictureRules, ReadingRules, Training, expect
 
 __all__ = [
     "Anchors",
@@ -24,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Predict",
     "Profile",
+    "PictureRules",
     "RCNNOptions",
     "ReadingRules",
     "SSDOptions",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
-from densenets.config.shared import Evaluation, Training, expect
+from densenets.config.shared import Evaluation, ReadingRules, Training, expect
 from densenets.errors import InputError
 
 Anchors = Literal["tf", "torchvision"]
@@ -137,7 +137,7 @@ def options_of(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> DetectionOption
 
 
 @dataclass(kw_only=True)
-class TrainDetection(Training):
+class TrainDetection(Training, ReadingRules):
     """Train a detector and judge it by COCO's 12 numbers.
 
     Args:
@@ -178,7 +178,7 @@ class TrainDetection(Training):
 
 
 @dataclass(kw_only=True)
-class EvalDetection(Evaluation):
+class EvalDetection(Evaluation, ReadingRules):
     """Judge a trained detector, or a predictions file, by COCO's 12 numbers.
 
     Args:

@@ -1,9 +1,10 @@
 """The settings of the commands that serve both tasks."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from densenets.config.detection import DetectionOptions, RCNNOptions, SSDOptions, options_of
+from densenets.config.detection import DetectionOptions, RCNNOptions, SSDOptions, TrainDetection, options_of
+from densenets.config.segmentation import TrainSegmentation
 from densenets.config.shared import ReadingRules, expect
 
 
@@ -55,6 +56,8 @@ class CheckData(ReadingRules):
         ssd: settings of SSD and SSDLite, of which the default boxes and the overlap count here.
         rcnn: settings of Faster R-CNN, likewise.
     """
+
+    lets_pass: ClassVar[tuple[type, ...]] = (TrainDetection, TrainSegmentation)  # names in a --config that it ignores
 
     data: str | None = None
     classes: list[str] = field(default_factory=list)

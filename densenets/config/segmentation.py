@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from densenets.config.shared import Evaluation, Training, expect
+from densenets.config.shared import Evaluation, ReadingRules, Training, expect
 from densenets.errors import InputError
 
 
@@ -76,6 +76,7 @@ class TrainSegmentation(Training):
     """
 
     configs: ClassVar[str] = "segmentation"
+    lets_pass: ClassVar[tuple[type, ...]] = (ReadingRules,)  # of boxes; they stand in the config.yaml of older runs
 
     head: str = "lraspp"
     size: int | list[int] = 769

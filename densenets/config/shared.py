@@ -15,25 +15,19 @@ def expect(name: str, value: float, low: float, high: float = math.inf) -> None:
 
 
 @dataclass(kw_only=True)
-class ReadingRules:
-    """How strictly a data set is read; every command that reads one takes these flags.
+class PictureRules:
+    """How strictly pictures are read; every command that reads a data set takes these flags.
 
     Args:
         strict: end with an error where an item would be skipped.
         max_skip: part of the annotations or pictures that may be skipped before it is an error (one always may,
             unless this is 0).
-        skip_invalid: skip boxes that lie outside their image in place of refusing the file.
-        box_format: how a COCO file's boxes are written.
-        renumber: give annotations new ids where an id stands twice.
         follow_symlinks: allow links that lead out of the folder of images.
         max_pixels: pictures of more pixels, in millions, are not decoded.
     """
 
     strict: bool = False
     max_skip: float = 0.01
-    skip_invalid: bool = False
-    box_format: Literal["xywh", "xyxy"] = "xywh"
-    renumber: bool = False
     follow_symlinks: bool = False
     max_pixels: float = 64.0
 
@@ -44,7 +38,22 @@ class ReadingRules:
 
 
 @dataclass(kw_only=True)
-class Training(ReadingRules):
+class ReadingRules(PictureRules):
+    """The same of a set that may have boxes.
+
+    Args:
+        skip_invalid: skip boxes that lie outside their image in place of refusing the file.
+        box_format: how a COCO file's boxes are written.
+        renumber: give annotations new ids where an id stands twice.
+    """
+
+    skip_invalid: bool = False
+    box_format: Literal["xywh", "xyxy"] = "xywh"
+    renumber: bool = False
+
+
+@dataclass(kw_only=True)
+class Training(PictureRules):
     """What every training can be told, whatever the task.
 
     Args:
@@ -146,7 +155,7 @@ class Training(ReadingRules):
 
 
 @dataclass(kw_only=True)
-class Evaluation(ReadingRules):
+class Evaluation(PictureRules):
     """What every judging can be told, whatever the task.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from densenets.config import ReadingRules, TrainDetection
+from densenets.config import PictureRules, ReadingRules, TrainDetection
 from densenets.data import open_split
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
@@ -38,9 +38,10 @@ def _told(settings: TrainDetection) -> str:
     return printable(settings.train_annotations or f"{settings.data}, split {settings.train_split}")
 
 
-def rules_of(settings: ReadingRules) -> ReadingRules:
-    """The rules alone, of a command's settings."""
-    return ReadingRules(**{rule.name: getattr(settings, rule.name) for rule in fields(ReadingRules)})
+def rules_of(settings: PictureRules) -> ReadingRules:
+    """The rules alone, of a command's settings; those of boxes as they come where it has none."""
+    names = [rule.name for rule in fields(ReadingRules) if hasattr(settings, rule.name)]
+    return ReadingRules(**{name: getattr(settings, name) for name in names})
 
 
 def open_one(
