@@ -22,6 +22,7 @@ from torch import Tensor
 from densenets.contract import IGNORED
 from densenets.errors import InputError, Problems, printable
 from densenets.files import check_file, inside
+from densenets.metrics.image_counts import pixels_of
 from densenets.metrics.segmentation_iou import Total, count
 from densenets.metrics.segmentation_judge import Counted, told
 from densenets.metrics.segmentation_rules import SegmentedSplit, columns_of, rules_of
@@ -44,6 +45,7 @@ def judge_folder(
     rules = rules_of(split, of_files=True)
     columns = columns_of(split, rules)
     problems, total = Problems(), Total(rules)
+    each_pixels: list[np.ndarray] = []
     values = np.zeros(256, dtype=np.int64)
     paths = find_predictions(folder, split, problems)
     for index, path in paths.items():
@@ -51,7 +53,9 @@ def judge_folder(
             ids = read_mask(path, split.sizes[index], split.files[index])
             here = torch.bincount(torch.from_numpy(ids).flatten(), minlength=256).numpy()
             prediction = torch.from_numpy(_columns(ids, here, columns, path))
-            total.add(count(prediction, split.truth(index, True), rules))
+            counts = count(prediction, split.truth(index, True), rules)
+            total.add(counts)
+            each_pixels.append(pixels_of(counts.matrix))
         except InputError as fault:
             for line in str(fault).splitlines():
                 problems.add(line)
@@ -61,7 +65,7 @@ def judge_folder(
             each(index, prediction)
     problems.refuse()
     _refuse_train_ids(values, split, folder)
-    return told(Counted([int(split.image_ids[index]) for index in paths], total.counts()), rules)
+    return told(Counted([int(split.image_ids[index]) for index in paths], total.counts(), each_pixels), rules)
 
 
 # Names

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from densenets.contract import ImageInfo, Mask
 from densenets.errors import Problems, printable
+from densenets.metrics.image_counts import pixels_of, rows_of
 from densenets.metrics.parts import PartWriter, read_lines
 from densenets.metrics.processes import Fault, on_the_first, own_part, refuse_doubles, refuse_faults, told_to_all
 from densenets.metrics.segmentation_iou import (
@@ -25,10 +27,11 @@ from densenets.metrics.segmentation_iou import (
 
 
 class Counted(NamedTuple):
-    """What was judged so far: the images' ids and their sum."""
+    """What was judged so far: the images' ids, their sum, and what each of them adds, see `image_counts.pixels_of`."""
 
     images: list[int]
     counts: Counts
+    each: Sequence[np.ndarray]
 
 
 class Share(NamedTuple):
@@ -41,8 +44,9 @@ class Share(NamedTuple):
 class SegmentationJudge:
     """The scores of one split, from any number of processes, see `segmentation_iou.scores`.
 
-    Each process adds up its own images' counts, whatever their number in the same memory but for a row for each object,
-    and with `folder` writes those of each image there as they come, see `parts`. The first one adds the processes up.
+    Each process adds up its own images' counts, whatever their number in the same memory but for a row for each object
+    and three for each image, and with `folder` writes those of each image there as they come, see `parts`. The first
+    one adds the processes up.
     All of it is whole numbers, so that no split of the images over processes changes a bit.
 
     images: the ids of all images of the split. evaluation: plain types that say what is judged by what. before: what an
@@ -68,6 +72,7 @@ class SegmentationJudge:
 
     def _forget(self) -> None:
         self.images: list[int] = []
+        self.pixels: list[np.ndarray] = []
         self.total = Total(self.rules)
         self.faults: list[Fault] = []
         self.judged: dict[str, Any] | None = None
@@ -98,6 +103,7 @@ class SegmentationJudge:
 
     def _take(self, image: int, counts: Counts) -> None:
         self.images.append(image)
+        self.pixels.append(pixels_of(counts.matrix))
         self.total.add(counts)
         if self.part:
             self.part.add(image, plain(counts))
@@ -105,18 +111,19 @@ class SegmentationJudge:
     def result(self) -> dict[str, Any]:
         """The scores, in every process; each has to ask. Raises in every process what the first one raises."""
         if self.judged is None:
-            shares = on_the_first(Share(Counted(self.images, self.total.counts()), self.faults))
+            shares = on_the_first(Share(Counted(self.images, self.total.counts(), self.pixels), self.faults))
             self.judged = told_to_all(lambda: self._judge(shares))
         return self.judged
 
     def _judge(self, shares: list[Share]) -> dict[str, Any]:
         refuse_faults([fault for share in shares for fault in share.faults])
-        before = self.before or Counted([], nothing(self.rules))
+        before = self.before or Counted([], nothing(self.rules), [])
         refuse_doubles(before.images, [share.counted.images for share in shares])
         parts = [before, *(share.counted for share in shares)]
         _refuse_unseen({*self.split}.difference(*(part.images for part in parts)))
         whole = added([part.counts for part in parts], self.rules)
-        return told(Counted([image for part in parts for image in part.images], whole), self.rules)
+        images, each = [i for part in parts for i in part.images], [i for part in parts for i in part.each]
+        return told(Counted(images, whole, each), self.rules)
 
 
 def _refuse_unseen(images: set[int]) -> None:
@@ -143,10 +150,10 @@ def classes_of(logits: Tensor, info: ImageInfo) -> Tensor:
 
 
 def told(counted: Counted, rules: Rules) -> dict[str, Any]:
-    """`scores` and "counts": images, pixels that have a class, objects."""
+    """`scores`; "counts": images, pixels that have a class, objects; "images": what `image_counts` writes."""
     counts = counted.counts
     numbers = {"images": len(counted.images), "pixels": int(counts.matrix.sum()), "objects": len(counts.objects)}
-    return {**scores(counts, rules), "counts": numbers}
+    return {**scores(counts, rules), "counts": numbers, "images": rows_of(counted.images, counted.each)}
 
 
 def read_counted(files: Sequence[Path], rules: Rules) -> tuple[dict[str, Any] | None, Counted]:
@@ -156,11 +163,11 @@ def read_counted(files: Sequence[Path], rules: Rules) -> tuple[dict[str, Any] | 
     """
     total = Total(rules)
 
-    def take(line: dict[str, Any]) -> bool | None:
+    def take(line: dict[str, Any]) -> np.ndarray | None:
         counts = from_plain(line, rules)
         if counts is not None:
             total.add(counts)  # at once: all images' matrices would be too much
-        return None if counts is None else True
+        return None if counts is None else pixels_of(counts.matrix)
 
-    evaluation, images, _ = read_lines(files, take, "cells, pixels and objects")
-    return evaluation, Counted(images, total.counts())
+    evaluation, images, each = read_lines(files, take, "cells, pixels and objects")
+    return evaluation, Counted(images, total.counts(), each)

@@ -22,6 +22,7 @@ from densenets.data.module import DataModule
 from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
 from densenets.errors import InputError, Problems, printable
 from densenets.heads.segmentation import Segmentation as Head
+from densenets.metrics.image_counts import IMAGE_COUNTS, write_image_counts
 from densenets.metrics.parts import part_files, read_lines, remove_parts
 from densenets.metrics.prediction_masks import judge_folder, prediction_name, write_prediction
 from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted, told
@@ -290,12 +291,14 @@ def _report(
     predicted: the (H, W) classes of the image at an index; None where nobody knows them any more.
     """
     content = {**metrics, **source}
+    rows = content.pop("images")
     text = format_table(content)
     if not metrics["counts"]["pixels"]:  # a submission is all that this was about
         text = f"the split has no labels to judge by; masks for the server: {printable(source.get('submission'))}"
     if out is None:
         return Outcome(content, text, [])
     files = [out / RESULTS, out / "confusion.png"]
+    write_image_counts(out / IMAGE_COUNTS, rows, split.image_ids, split.files)
     draw.confusion_picture(metrics["confusion"], split.classes, files[1])
     if predicted is not None:
         files.append(out / "validation.png")

@@ -115,7 +115,7 @@ def test_an_image_that_two_processes_judged_is_refused(monkeypatch: pytest.Monke
     """[V14]"""
     judge = judge_of(2)
     fill(judge, [1, 2])
-    other = Share(Counted([2], nothing(segments.RULES)), [])
+    other = Share(Counted([2], nothing(segments.RULES), []), [])
     monkeypatch.setattr(module, "on_the_first", lambda share: [share, other])
     with pytest.raises(InputError, match=r"^image 2: judged by process 0 and again by process 1 \[V14\]$"):
         judge.result()

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 
+from densenets.metrics.image_counts import pixels_of
 from densenets.metrics.segmentation_iou import Counts, Rules, nothing
 from densenets.metrics.segmentation_judge import Counted, told
 from densenets.metrics.segmentation_table import format_table
@@ -11,7 +12,7 @@ RULES = Rules(("road", "car\n", "sky"), ("flat", "thing"), (0, 1, 0), (False, Tr
 
 def test_the_table_says_everything_in_columns() -> None:
     counts = Counts(np.array([[6, 2, 0, 0], [0, 4, 0, 4], [0, 0, 0, 0]]), np.array([[1, 8, 4, 4]]))
-    assert format_table(told(Counted([1, 2], counts), RULES)).splitlines() == [
+    assert format_table(told(Counted([1, 2], counts, [pixels_of(counts.matrix)] * 2), RULES)).splitlines() == [
         "mIoU            0.575  IoU, mean over the classes",
         "category_mIoU   0.575  IoU, mean over the categories",
         "iIoU            0.400  IoU where each object weighs the same, classes",
@@ -33,7 +34,7 @@ def test_the_table_says_everything_in_columns() -> None:
 
 def test_what_is_undefined_is_said_in_words() -> None:
     bare = RULES._replace(groups=(), group_of=(), counted=(), sizes=())
-    text = format_table(told(Counted([], nothing(bare)), bare))
+    text = format_table(told(Counted([], nothing(bare), []), bare))
     assert "mIoU                -  IoU, mean over the classes (undefined: no class is in the split)" in text
     assert text.count("undefined: ") == 8
     assert "category " not in text

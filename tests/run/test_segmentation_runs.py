@@ -15,15 +15,18 @@ import torch
 from broken_off import train_with_a_stop
 from PIL import Image
 
+from densenets.analysis.uncertainty import segmentation_samples
 from densenets.cli import main
 from densenets.config import EvalSegmentation, Predict, TrainSegmentation
 from densenets.data.synthetic import write_cityscapes_streets
 from densenets.errors import InputError
+from densenets.metrics.image_counts import read_image_counts
 from densenets.metrics.parts import part_file
 from densenets.run import evaluate_segmentation, predict, train_segmentation
 from densenets.training.durable import read_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
+FILES = {"validation.png", "confusion.png", "results.json", "images.jsonl"}
 MEANS = ("mIoU", "category_mIoU", "iIoU", "category_iIoU", "pixel_accuracy")
 Quick = Callable[..., TrainSegmentation]
 
@@ -75,6 +78,11 @@ def test_a_run_folder_holds_everything(run: Path) -> None:
     assert len(results["per_class"]) == 19
     assert len(results["per_category"]) == 7
     assert 0 < results["mIoU"] < 1
+    samples = segmentation_samples(read_image_counts(run / "images.jsonl"), [*results["per_class"]], draws=2)
+    assert (samples.values["mIoU"], samples.values["pixel_accuracy"]) == (results["mIoU"], results["pixel_accuracy"])
+    assert [one.values["IoU"] for one in samples.per_class.values()] == [
+        one["IoU"] for one in results["per_class"].values()
+    ]
     assert "mIoU" in (run / "metrics.csv").read_text().splitlines()[0]
 
 
@@ -102,7 +110,7 @@ def test_a_checkpoint_is_judged_as_its_training_judged_it(run: Path, tmp_path: P
     assert numbers(results) == numbers(json.loads((run / "results.json").read_text()))
     assert results["data"]["split"] == "val"
     assert (results["scales"], results["flip"], results["window"], results["output_stride"]) == ([1.0], False, None, 16)
-    assert {"validation.png", "confusion.png", "results.json"} == {file.name for file in (tmp_path / "out").iterdir()}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == FILES
 
 
 def test_a_submission_is_judged_as_its_checkpoint(run: Path, streets: Path, tmp_path: Path) -> None:
@@ -129,6 +137,7 @@ def test_processes_change_no_bit(run: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     two = json.loads((tmp_path / "two/results.json").read_text())
     assert two["processes"] == 2
+    assert (tmp_path / "two/images.jsonl").read_bytes() == (run / "images.jsonl").read_bytes()
     assert numbers(two) == numbers(one)
 
 
@@ -147,6 +156,7 @@ def test_an_evaluation_that_broke_off_goes_on(run: Path, tmp_path: Path, monkeyp
         evaluate_segmentation(EvalSegmentation(predictions=str(out), split="train"))
     assert numbers(judge(run, out=str(out))) == numbers(whole)
     assert not part_file(out, 0).exists()
+    assert (out / "images.jsonl").read_bytes() == (run / "images.jsonl").read_bytes()
 
 
 def test_an_evaluation_refused_before_its_first_image_leaves_nothing(run: Path, streets: Path, tmp_path: Path) -> None:
@@ -160,7 +170,7 @@ def test_an_evaluation_refused_before_its_first_image_leaves_nothing(run: Path, 
     out.mkdir()
     part_file(out, 1).write_text(json.dumps({"evaluation": {"data": "as one that was killed"}}) + "\n")
     assert numbers(judge(run, out=str(out))) == numbers(judge(run))
-    assert {"validation.png", "confusion.png", "results.json"} == {file.name for file in out.iterdir()}
+    assert {file.name for file in out.iterdir()} == FILES
 
 
 def test_what_differs_from_the_evaluation_that_left_parts_is_named(

@@ -1,0 +1,231 @@
+"""Every AP of a draw equals the official program's on images that are really copied; intervals cover the truth."""
+
+import copy
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densenets.analysis.uncertainty import Samples, detection_samples, difference, interval, mean_of, undefined
+from densenets.analysis.uncertainty import draws as draws_module
+from densenets.analysis.uncertainty.detection import NAMES
+from densenets.analysis.uncertainty.draws import blocks
+from densenets.metrics.coco_map import evaluate
+from densenets.metrics.predictions import columns_of
+
+sys.path.append(str(Path(__file__).parent.parent / "metrics"))
+from sets import IDS, ground_truth, random_set, shaken
+
+CLASS_NAMES = [f"class {number}" for number in IDS]
+
+
+@pytest.fixture
+def truth() -> dict:
+    return ground_truth(random.Random(5))
+
+
+@pytest.fixture
+def results(truth: dict) -> list[dict]:
+    return shaken(random.Random(6), truth)
+
+
+def multiplicities(images: int, draws: int, seed: int) -> np.ndarray:
+    """(images, draws)"""
+    return np.concatenate([weights for _, weights in blocks(images, draws, seed)], axis=1)
+
+
+def copied(truth: dict, results: list[dict], times: list[int]) -> tuple[dict, list[dict]]:
+    """Each image as often as it is drawn, with ids of its own; copies of an image follow each other."""
+    images, annotations, found = [], [], []
+    for image, often in zip(sorted(truth["images"], key=lambda one: one["id"]), times, strict=True):
+        for _ in range(often):
+            new = len(images) + 1
+            images.append({**image, "id": new})
+            for a in truth["annotations"]:
+                if a["image_id"] == image["id"]:
+                    annotations.append({**a, "id": len(annotations) + 1, "image_id": new})
+            found += [{**r, "image_id": new} for r in results if r["image_id"] == image["id"]]
+    return {**truth, "images": images, "annotations": annotations}, found
+
+
+def check_equal(samples: Samples, place: int | None, expected: dict, limit: float) -> int:
+    """Of a draw, or of the whole set; how many numbers are undefined."""
+    sides = [(samples, name, expected[name]) for name in NAMES]
+    for one in CLASS_NAMES:
+        sides += [(samples.per_class[one], name, expected["per_class"][one][name]) for name in ("AP", "AP50")]
+    none = 0
+    for side, name, right in sides:
+        value = side.values[name] if place is None else side.draws[name][place]
+        if right is None:
+            assert value is None or (place is not None and np.isnan(value))
+            none += 1
+        else:
+            assert value == pytest.approx(right, abs=limit, rel=0)
+    return none
+
+
+def test_the_whole_set_has_the_official_numbers() -> None:
+    """Equal scores, crowds, images without objects or without detections are among the sets."""
+    none = 0
+    for seed in range(40):
+        truth, results = random_set(seed)
+        none += check_equal(detection_samples(truth, columns_of(results), 1), None, evaluate(truth, results), 1e-12)
+    assert none
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_draw_equals_the_official_numbers_of_copied_images(seed: int) -> None:
+    rng = random.Random(seed)
+    truth = ground_truth(rng, images=12, objects=6, crowd=0.2)
+    results = shaken(rng, truth, noise=[0.05, 0.15, 0.3][seed % 3])
+    samples = detection_samples(truth, columns_of(results), 6, seed)
+    times = multiplicities(12, 6, seed).astype(int)
+    assert times.max() > 2
+    assert (times.sum(axis=0) == 12).all()
+    for place in range(6):
+        again, found = copied(truth, results, times[:, place].tolist())
+        check_equal(samples, place, evaluate(again, found), 1e-9)
+        for name in ("APs", "APm", "APl"):  # of a class: the official numbers of a set of that class alone
+            for number, one in zip(IDS, CLASS_NAMES, strict=True):
+                mine, theirs = (
+                    [item for item in items if item["category_id"] == number] for items in (again["annotations"], found)
+                )
+                right = evaluate({**again, "annotations": mine}, theirs)[name]
+                value = samples.per_class[one].draws[name][place]
+                assert np.isnan(value) if right is None else value == pytest.approx(right, abs=1e-9, rel=0)
+
+
+def test_of_a_class_a_hundred_detections_an_image_count() -> None:
+    """What is beyond them would find the objects."""
+    rng = random.Random(3)
+    truth = ground_truth(rng, images=3, objects=9, crowd=0.1)
+    truth["annotations"] = [{**a, "category_id": IDS[0]} for a in truth["annotations"]]
+    false = [
+        {"image_id": image["id"], "category_id": IDS[0], "bbox": [600, 440, 30, 30], "score": 0.5 + 0.4 * rng.random()}
+        for image in truth["images"]
+        for _ in range(96)
+    ]
+    found = [
+        {"image_id": a["image_id"], "category_id": IDS[0], "bbox": a["bbox"], "score": rng.random()}
+        for a in truth["annotations"]
+    ]
+    expected = evaluate(truth, found + false)
+    assert expected["counts"]["cut"] > 0
+    samples = detection_samples(truth, columns_of(found + false), 4, 1)
+    assert 0 < expected["AP"] != evaluate(truth, [f for f in found + false if f["score"] > 0.3])["AP"]
+    check_equal(samples, None, expected, 1e-12)
+    for place, times in enumerate(multiplicities(3, 4, 1).astype(int).T.tolist()):
+        check_equal(samples, place, evaluate(*copied(truth, found + false, times)), 1e-9)
+
+
+def test_more_draws_and_smaller_blocks_change_no_bit(
+    truth: dict, results: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = detection_samples(truth, columns_of(results), 70, 5)
+    again = detection_samples(truth, columns_of(results), 70, 5)
+    monkeypatch.setattr(draws_module, "_MOST", 20)  # 3 draws a block
+    assert next(blocks(6, 70, 5))[1].shape == (6, 3)
+    blocked = detection_samples(truth, columns_of(results), 90, 5)
+    for name in NAMES:
+        assert first.draws[name].tobytes() == again.draws[name].tobytes()
+        assert first.draws[name].tobytes() == blocked.draws[name][:70].tobytes()
+    assert not np.array_equal(first.draws["AP"], detection_samples(truth, columns_of(results), 70, 6).draws["AP"])
+
+
+def test_the_order_of_everything_changes_no_bit(truth: dict, results: list[dict]) -> None:
+    """But for objects of one image and class with the very same IoU, where COCO's own order counts."""
+    first = detection_samples(truth, columns_of(results), 8, 2)
+    mixed = copy.deepcopy(truth)
+    for part in ("images", "categories"):
+        random.Random(1).shuffle(mixed[part])
+    random.Random(2).shuffle(results)
+    again = detection_samples(mixed, columns_of(results), 8, 2)
+    assert first.values == again.values
+    assert all(first.draws[name].tobytes() == again.draws[name].tobytes() for name in NAMES)
+    assert {*first.per_class} == {*again.per_class}
+
+
+def test_nothing_found_is_0_and_nothing_to_find_is_undefined(truth: dict, results: list[dict]) -> None:
+    nothing = detection_samples(truth, columns_of([]), 5, 0)
+    assert nothing.values["AP"] == 0
+    assert not nothing.draws["AP"].any()
+    empty = detection_samples({**truth, "annotations": []}, columns_of(results), 5, 0)
+    assert empty.values == dict.fromkeys(NAMES)
+    assert undefined(empty, "AP") == 5
+    assert interval(empty, "AP").low is None
+    assert difference(empty, nothing, "AP")[1]
+    none = detection_samples({**truth, "images": [], "annotations": []}, columns_of([]), 5, 0)
+    assert undefined(none, "AP50") == 5
+
+
+def test_draws_without_an_object_of_a_class_are_left_out_and_counted() -> None:
+    rng = random.Random(1)
+    truth = ground_truth(rng, images=5, objects=4, crowd=0)
+    alone = truth["images"][2]["id"]
+    truth["annotations"] = [
+        {**a, "category_id": IDS[0] if a["image_id"] == alone else IDS[1]} for a in truth["annotations"]
+    ]
+    assert any(a["category_id"] == IDS[0] for a in truth["annotations"])
+    results = shaken(rng, truth)
+    samples = detection_samples(truth, columns_of(results), 50, 0)
+    times = multiplicities(5, 50, 0)[2]
+    rare = samples.per_class["class 3"]
+    assert 0 < undefined(rare, "AP") == (times == 0).sum() < 50
+    assert undefined(samples, "AP") == 0
+    found = interval(rare, "AP", 0.9)
+    assert found.low is not None
+    assert not np.isnan([found.low, found.high]).any()
+
+
+# Intervals
+
+
+def samples(value: float | None, draws: list[float], basis: tuple[int, int, str] = (4, 0, "a")) -> Samples:
+    return Samples({"AP": value}, {"AP": np.array(draws)}, basis)
+
+
+def test_an_interval_is_cut_from_the_draws_and_its_value_is_the_set_s_own() -> None:
+    found = interval(samples(0.9, [*np.linspace(0, 1, 101).tolist(), float("nan")]), "AP", 0.9)
+    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.05, 0.95))
+
+
+def test_the_mean_over_seeds_is_taken_draw_by_draw() -> None:
+    mean = mean_of([samples(0.25, [0.0, 0.5, float("nan")]), samples(0.75, [1.0, 0.0, 0.5])])
+    assert mean.values == {"AP": 0.5}
+    assert mean.draws["AP"].tolist()[:2] == [0.5, 0.25]
+    assert undefined(mean, "AP") == 1
+    assert mean_of([samples(0.25, [0.0]), samples(None, [0.0])]).values == {"AP": None}
+
+
+def test_a_difference_is_paired() -> None:
+    """Two that rise and fall together differ by less than each of them varies."""
+    one = samples(0.5, [0.1, 0.4, 0.6, 0.9])
+    other = samples(0.48, [0.09, 0.38, 0.57, 0.88])
+    found, tie = difference(one, other, "AP")
+    assert found.value == pytest.approx(0.02)
+    assert not tie
+    assert 0 < found.low < found.high < 0.04  # type: ignore[operator]
+    back, tie = difference(other, one, "AP")
+    assert (back.low, back.high, tie) == pytest.approx((-found.high, -found.low, False))  # type: ignore[operator]
+    assert difference(one, one, "AP") == (interval(samples(0.0, [0.0]), "AP"), True)
+    assert difference(one, samples(0.3, [0.5] * 4), "AP")[1]
+
+
+def test_samples_of_other_images_or_draws_are_not_compared() -> None:
+    for basis in ((5, 0, "a"), (4, 1, "a"), (4, 0, "b")):
+        other = samples(0.5, [0.1], basis)
+        with pytest.raises(ValueError, match="other images, draws"):
+            difference(samples(0.5, [0.1]), other, "AP")
+        with pytest.raises(ValueError, match="other images, draws"):
+            mean_of([samples(0.5, [0.1]), other])
+    with pytest.raises(ValueError, match="no samples"):
+        mean_of([])
+
+
+def test_the_draws_are_of_as_many_images_with_replacement() -> None:
+    times = multiplicities(50, 2000, 1)
+    assert (times.sum(axis=0) == 50).all()
+    assert (times == 0).mean() == pytest.approx(np.exp(-1), abs=0.01)
+    assert times.mean(axis=1) == pytest.approx(np.ones(50), abs=0.15)
