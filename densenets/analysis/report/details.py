@@ -1,0 +1,95 @@
+"""What stands behind the numbers: costs in full, the machine, what was equal for all, how to repeat it."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from densenets.analysis.comparison import Cell, Comparison
+from densenets.analysis.report.ranking import cost_cell
+from densenets.analysis.report.tables import Column, sortable, text_cell
+from densenets.analysis.report.words import MEASURES, in_order, name, shortened
+from densenets.errors import printable
+from densenets.page import as_text
+
+
+def costs(comparison: Comparison) -> str:
+    """Every cost of every model, with the machine it was measured on; "" where none was."""
+    models = in_order(comparison)
+    if not any(model.costs or model.latency for model in models):
+        return ""
+    columns = [Column("model", "name"), *(Column(measure.words, unit=measure.unit) for measure in MEASURES)]
+    rows = [
+        [text_cell(name(model.name), model.name, head=True), *(cost_cell(model, measure) for measure in MEASURES)]
+        for model in models
+    ]
+    return (
+        f'<section id="costs"><h2>Cost in full</h2><p class="quiet">Latency of one image at a time (batch 1); p50, p90 '
+        f"and p99: half, nine tenths and 99 of 100 images took no longer, pre- and post-processing inside; the parts "
+        f"are medians of their own. MAdds count one multiplication with its addition once. 1 MB is 1,000,000 "
+        f"bytes.</p>{sortable('Cost in full', columns, rows)}{_machine(comparison)}</section>"
+    )
+
+
+def _machine(comparison: Comparison) -> str:
+    if not comparison.machine:
+        return "<p>No latency was measured.</p>"
+    return (
+        f"<h3>The machine</h3><p class='quiet'>Every latency on this page is of this one machine; on another one "
+        f"they, and their order, may be different.</p>{_facts(comparison.machine)}"
+    )
+
+
+def protocol(comparison: Comparison) -> str:
+    """What was equal, and with which versions."""
+    equal = _facts(comparison.protocol) if comparison.protocol else "<p>Nothing was written down.</p>"
+    versions = {key: value for key, value in comparison.produced_by.items() if key != "command"}
+    produced = f"<h3>Produced by</h3>{_facts(versions)}" if versions else ""
+    return (
+        f'<section id="protocol"><h2>Protocol</h2><p class="quiet">Equal for every cell of the comparison.</p>{equal}'
+        f"{produced}</section>"
+    )
+
+
+def _facts(content: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<dt>{as_text(shortened(key.replace('_', ' '), 80))}</dt><dd><bdi>{as_text(shortened(value, 600))}</bdi></dd>"
+        for key, value in _flat(content)
+    )
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def _flat(content: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}, ")
+        else:
+            yield f"{before}{key}", _said(value)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_said, value))
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) and abs(value) > 9999 else str(value)
+
+
+def commands(comparison: Comparison) -> str:
+    """The line that repeats all of it, and those of each cell."""
+    whole = f"<pre>{command_line(comparison.command)}</pre>" if comparison.command else ""
+    cells = [cell for model in in_order(comparison) for cell in model.cells if cell.commands]
+    each = "".join(map(_cell, cells))
+    inside = f"<details><summary>Each cell by itself</summary>{each}</details>" if each else ""
+    if not whole and not inside:
+        return ""
+    return f'<section id="repeat"><h2>To repeat it</h2>{whole}{inside}</section>'
+
+
+def _cell(cell: Cell) -> str:
+    lines = "\n".join(map(command_line, cell.commands))
+    return f"<h3>{name(cell.name)}</h3><pre>{lines}</pre>"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """As a shell takes it, as text of the page."""
+    return as_text(shlex.join(map(printable, words)))

@@ -1,0 +1,81 @@
+"""Scores by class and by size of object: classes x models, each cell in the shade of its number."""
+
+from collections.abc import Sequence
+
+from densenets.analysis.comparison import Comparison, Interval, Model
+from densenets.analysis.report.tables import Column, number, scrolling, sortable, text_cell
+from densenets.analysis.report.words import (
+    MEANINGS,
+    finite,
+    in_order,
+    interval_of,
+    name,
+    score,
+    shortened,
+    span,
+    title_of,
+)
+from densenets.page import as_text
+
+SHADES = 10  # CSS classes h0..h9
+
+
+def section(comparison: Comparison) -> str:
+    """Both tables; "" where no model has any of the numbers."""
+    models = in_order(comparison)
+    scores = scores_of(comparison)
+    classes = [item for item in comparison.classes if any(item in model.per_class for model in models)]
+    if not scores and not classes:
+        return ""
+    single = "AP" if comparison.task == "detection" else "IoU"
+    title = "By class and size of object" if single == "AP" else "By class"
+    return (
+        f'<section id="classes"><h2>{title}</h2><p class="quiet">Means over seeds; below, the {comparison.level:.0%} interval over images. '
+        f"Darker is higher, on one scale from 0 to 1. "
+        f"– : nothing of the kind is in the split.</p>{_scores(models, scores)}{_classes(models, classes, single)}"
+        f"</section>"
+    )
+
+
+def scores_of(comparison: Comparison) -> list[str]:
+    """The scores that some model has, the ranking's first."""
+    known = dict.fromkeys([comparison.ranked_by, *(key for model in comparison.models for key in model.scores)])
+    return [key for key in known if any(finite(interval_of(m, key).value) is not None for m in comparison.models)]
+
+
+def _scores(models: Sequence[Model], keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    heads = "".join(f'<th scope="col" class="number">{name(model.name, 24)}</th>' for model in models)
+    rows = "".join(
+        f'<tr><th scope="row">{as_text(title_of(key))}<small>{as_text(MEANINGS.get(key, ""))}</small></th>'
+        f"{''.join(_cell(interval_of(model, key)) for model in models)}</tr>"
+        for key in keys
+    )
+    table = f'<table class="data heat"><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    return f"<h3>All scores</h3>{scrolling('All scores', table)}"
+
+
+def _classes(models: Sequence[Model], classes: Sequence[str], single: str) -> str:
+    if not classes:
+        return ""
+    columns = [Column("class", "name"), *(Column(shortened(model.name, 24), falling=True) for model in models)]
+    rows = [
+        [
+            text_cell(name(item, 40), item, head=True),
+            *(_cell(model.per_class.get(item, Interval(None))) for model in models),
+        ]
+        for item in classes
+    ]
+    table = sortable(f"{single} by class", columns, rows).replace('"data sortable"', '"data sortable heat"')
+    tall = table.replace('class="scroll"', 'class="scroll tall"') if len(classes) > 14 else table
+    return f"<h3>By class</h3>{tall}"
+
+
+def _cell(interval: Interval) -> str:
+    value = finite(interval.value)
+    if value is None:
+        return number(None, "–")
+    shade = min(SHADES - 1, max(0, int(value * SHADES)))
+    ends = span(interval)
+    return number(value, f"{score(value)}{f'<small>{ends}</small>' if ends else ''}", f"h{shade}")

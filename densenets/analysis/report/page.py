@@ -1,0 +1,84 @@
+"""report.html, results.csv and plots/ of a comparison."""
+
+from pathlib import Path
+
+from densenets.analysis.comparison import Comparison
+from densenets.analysis.report import curves, details, heat, matrix, mistakes, pareto, pictures, published, ranking
+from densenets.analysis.report.png import write_plots
+from densenets.analysis.report.rows import write_rows
+from densenets.analysis.report.style import SCRIPT, STYLE
+from densenets.analysis.report.words import name, plural
+from densenets.page import as_text, document
+from densenets.storage import write_durably
+
+TITLES = {  # of the sections that the page's head leads to
+    "ranking": "Ranking",
+    "failed": "Failed",
+    "pareto": "Cost against score",
+    "differences": "Differences",
+    "classes": "Classes",
+    "errors": "Errors",
+    "pictures": "Pictures",
+    "curves": "Curves",
+    "costs": "Cost",
+    "published": "Papers",
+    "protocol": "Protocol",
+    "repeat": "Repeat",
+}
+
+
+def write_report(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write report.html, results.csv and plots/*.png into `folder`, below which the paths of its pictures lie.
+
+    Returns what was written. A picture that cannot be read leaves its place empty. Raises StorageError.
+    """
+    page = folder / "report.html"
+    content = build_page(comparison, folder).encode()
+    write_durably(page, lambda handle: handle.write(content))
+    return [page, write_rows(comparison, folder / "results.csv"), *write_plots(comparison, folder / "plots")]
+
+
+def build_page(comparison: Comparison, folder: Path) -> str:
+    """The page's HTML."""
+    sections = [
+        ranking.section(comparison),
+        ranking.unfinished(comparison),
+        pareto.section(comparison),
+        matrix.section(comparison),
+        heat.section(comparison),
+        mistakes.section(comparison),
+        pictures.section(comparison, folder),
+        curves.section(comparison),
+        details.costs(comparison),
+        published.section(comparison),
+        details.protocol(comparison),
+        details.commands(comparison),
+    ]
+    shown = [section for section in sections if section]
+    return document(f"Comparison on {comparison.data}", STYLE, [_head(comparison), _leads(shown), *shown], SCRIPT)
+
+
+def _head(comparison: Comparison) -> str:
+    cells = [cell for model in comparison.models for cell in model.cells]
+    facts = [
+        ("data", name(comparison.data)),
+        ("split", name(comparison.split)),
+        ("images", f"{comparison.images:,}"),
+        ("classes", f"{len(comparison.classes):,}"),
+        ("trainings done", f"{sum(cell.state == 'done' for cell in cells)} of {len(cells)}"),
+    ]
+    cards = "".join(f"<div><dt>{word}</dt><dd>{value}</dd></div>" for word, value in facts)
+    return (
+        f'<header><p class="quiet">{as_text(comparison.task.capitalize())}</p>'
+        f"<h1>{plural(len(comparison.models), 'model')} compared on {name(comparison.data)}</h1>"
+        f'<p class="verdict">{ranking.verdict(comparison)}</p><dl class="cards">{cards}</dl></header>'
+    )
+
+
+def _leads(sections: list[str]) -> str:
+    links = "".join(
+        f'<a href="#{key}">{title}</a>'
+        for key, title in TITLES.items()
+        if any(section.startswith(f'<section id="{key}"') for section in sections)
+    )
+    return f'<nav aria-label="Sections">{links}</nav>'

@@ -1,0 +1,138 @@
+"""Score against cost: every model with its interval, and the front of those that nobody beats at their cost."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from densenets.analysis.comparison import Comparison
+from densenets.analysis.report.axes import Frame, scale_of
+from densenets.analysis.report.front import front, stairs
+from densenets.analysis.report.labels import Box, place_labels
+from densenets.analysis.report.shapes import Line, Mark, Shape, Words, svg
+from densenets.analysis.report.words import (
+    PLOTTED,
+    Measure,
+    finite,
+    in_order,
+    interval_of,
+    name,
+    names,
+    score,
+    shortened,
+    three,
+    title_of,
+    with_span,
+)
+from densenets.page import as_text
+
+SIZE = (480.0, 380.0)
+CAP = 4.0  # px, half the width of an error bar's end
+
+
+class Point(NamedTuple):
+    """series: number of the model in the ranking's order."""
+
+    name: str
+    series: int
+    cost: float
+    score: float
+    low: float
+    high: float
+    words: str
+
+
+def points_of(comparison: Comparison, measure: Measure) -> list[Point]:
+    """The models that have both numbers."""
+    found = []
+    for series, model in enumerate(in_order(comparison)):
+        interval, cost = interval_of(model, comparison.ranked_by), measure.of(model)
+        middle, low, high = map(finite, (interval.value, interval.low, interval.high))
+        if cost is None or middle is None:
+            continue
+        ends = (middle if low is None else low, middle if high is None else high)
+        words = f"{model.name}: {three(cost)} {measure.unit}, {with_span(interval)}"
+        found.append(Point(model.name, series, cost, middle, *ends, words))
+    return found
+
+
+def on_front(points: Sequence[Point]) -> list[Point]:
+    """By rising cost."""
+    return [points[at] for at in front([(point.cost, point.score) for point in points])]
+
+
+def scatter(comparison: Comparison, measure: Measure) -> list[Shape]:
+    """The plot on a sheet of SIZE; empty where no model has both numbers."""
+    points = points_of(comparison, measure)
+    if not points:
+        return []
+    costs = scale_of([point.cost for point in points], from_zero=True, may_be_logarithmic=True, room=0.2)
+    frame = Frame(costs, scale_of([end for point in points for end in (point.low, point.high)]), SIZE)
+    logarithmic = ", logarithmic" if costs.logarithmic else ""
+    shapes = frame.shapes(f"{measure.words} ({measure.unit}{logarithmic})", title_of(comparison.ranked_by))
+    corners = stairs([(point.cost, point.score) for point in on_front(points)])
+    shapes.append(Line([frame.place(*corner) for corner in corners], "front"))
+    for point in points:
+        shapes += _error_bar(frame, point)
+    return shapes + _labels(frame, points) + _marks(frame, points)
+
+
+def _error_bar(frame: Frame, point: Point) -> list[Shape]:
+    (x, low), (_, high) = frame.place(point.cost, point.low), frame.place(point.cost, point.high)
+    lines = [[(x, low), (x, high)], [(x - CAP, low), (x + CAP, low)], [(x - CAP, high), (x + CAP, high)]]
+    return [Line(line, "error") for line in lines]
+
+
+def _labels(frame: Frame, points: Sequence[Point]) -> list[Shape]:
+    width, height = frame.size
+    inside = Box(frame.left + 2, frame.top, width - 2, height - frame.bottom - 2)
+    places = [frame.place(point.cost, point.score) for point in points]
+    bars = [_bar_box(frame, point) for point in points]
+    texts = [shortened(point.name, 24) for point in points]
+    shapes: list[Shape] = []
+    for text, label in zip(texts, place_labels(places, texts, inside, bars), strict=True):
+        if label.leader:
+            shapes.append(Line(label.leader, "leader"))
+        shapes.append(Words(label.x, label.y, text, "start", "label"))
+    return shapes
+
+
+def _bar_box(frame: Frame, point: Point) -> Box:
+    (x, low), (_, high) = frame.place(point.cost, point.low), frame.place(point.cost, point.high)
+    return Box(x - CAP, high, x + CAP, low)
+
+
+def _marks(frame: Frame, points: Sequence[Point]) -> list[Shape]:
+    return [Mark(*frame.place(point.cost, point.score), point.series, point.words) for point in points]
+
+
+def section(comparison: Comparison) -> str:
+    """All plots with words below each; "" where nothing can be plotted."""
+    figures = "".join(_figure(comparison, measure) for measure in PLOTTED)
+    if not figures:
+        return ""
+    ranked = as_text(title_of(comparison.ranked_by))
+    return (
+        f'<section id="pareto"><h2>{ranked} against cost</h2><p class="quiet">Up is better, left is cheaper. Bars are '
+        f"the {comparison.level:.0%} intervals over images. The stepped line is the Pareto front: the best "
+        f"{ranked} that each cost buys; models below it are beaten by one that costs no more. It goes by the middle "
+        f'values, so where bars overlap widely another draw of images may move it.</p><div class="plots">{figures}'
+        f"</div></section>"
+    )
+
+
+def _figure(comparison: Comparison, measure: Measure) -> str:
+    shapes, points = scatter(comparison, measure), points_of(comparison, measure)
+    if not shapes:
+        return ""
+    title = f"{title_of(comparison.ranked_by)} against {measure.words}"
+    best = on_front(points)
+    described = f"{title}. {'; '.join(point.words for point in points)}. Front: {', '.join(p.name for p in best)}."
+    absent = [model.name for model in in_order(comparison) if model.name not in {point.name for point in points}]
+    missing = f" Not shown, a number is missing: {names(absent)}." if absent else ""
+    return (
+        f"<figure><h3>{as_text(title)}</h3>{svg(shapes, SIZE, described)}"
+        f'<figcaption class="quiet">On the front: {_listed(best)}.{missing}</figcaption></figure>'
+    )
+
+
+def _listed(best: Sequence[Point]) -> str:
+    return ", ".join(f"{name(point.name, 40)} {score(point.score)}" for point in best)

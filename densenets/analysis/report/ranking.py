@@ -1,0 +1,197 @@
+"""The verdict in words, the ranking, and the cells that have no number."""
+
+from collections.abc import Sequence
+
+from densenets.analysis.comparison import Cell, Comparison, Interval, Model
+from densenets.analysis.report.front import tie_groups
+from densenets.analysis.report.heat import scores_of
+from densenets.analysis.report.tables import Column, number, sortable, text_cell
+from densenets.analysis.report.words import (
+    BY_KEY,
+    MISSING,
+    Measure,
+    duration,
+    finite,
+    in_order,
+    interval_of,
+    name,
+    names,
+    plural,
+    score,
+    shortened,
+    signed,
+    span,
+    three,
+    title_of,
+    with_span,
+)
+from densenets.page import as_text
+
+NOT_RANKED = ("APs", "APm", "APl", "ARs", "ARm", "ARl", "AR1", "AR10")  # they stand with the other scores
+MEASURED = [BY_KEY[key] for key in ("p50", "p90", "p99", "parameters", "madds", "file_bytes", "peak_bytes")]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def verdict(comparison: Comparison) -> str:
+    """The winner in a sentence that tells who is tied with it; HTML."""
+    ranked = [model for model in in_order(comparison) if model.rank is not None]
+    if not ranked:
+        return "No model has a number yet."
+    best = ranked[0]
+    tied = [model for model in ranked[1:] if model.name in best.ties or best.name in model.ties]
+    figure = f"{as_text(title_of(comparison.ranked_by))} {with_span(interval_of(best, comparison.ranked_by))}"
+    if len(ranked) == 1:
+        return f"{name(best.name)} is the only model with a number: {figure}."
+    if len(tied) == len(ranked) - 1:
+        who = "both models" if len(ranked) == 2 else f"all {len(ranked)} models"
+        return f"No winner: {name(best.name)} is highest with {figure}, but {who} are tied."
+    if tied:
+        verb = "is" if len(tied) == 1 else "are"
+        return f"{name(best.name)} is best: {figure}; {names([m.name for m in tied])} {verb} tied with it."
+    return f"{name(best.name)} is best: {figure}, {_ahead(comparison, best, ranked[1])}"
+
+
+def _ahead(comparison: Comparison, best: Model, second: Model) -> str:
+    for row in comparison.differences:
+        if {row.first, row.second} == {best.name, second.name} and row.difference.value is not None:
+            sign = 1 if row.first == best.name else -1
+            ends = sorted(sign * end for end in (row.difference.low, row.difference.high) if end is not None)
+            between = f" ({signed(ends[0])} to {signed(ends[1])})" if len(ends) == 2 else ""
+            return f"ahead of {name(second.name)} by {signed(sign * row.difference.value).lstrip('+')}{between}."
+    return f"ahead of {name(second.name)}."
+
+
+def groups_of(comparison: Comparison) -> dict[str, str]:
+    """The letters of each model: models that share one are tied with each other."""
+    order = [model.name for model in in_order(comparison)]
+    pairs = [(model.name, other) for model in comparison.models for other in model.ties]
+    letters: dict[str, str] = {}
+    for at, group in enumerate(tie_groups(order, pairs)):
+        letter = LETTERS[at % len(LETTERS)] + (str(at // len(LETTERS) + 1) if at >= len(LETTERS) else "")
+        for member in group:
+            letters[member] = f"{letters.get(member, '')} {letter}".strip()
+    return letters
+
+
+def section(comparison: Comparison) -> str:
+    """The table, sorted by rank; every heading sorts."""
+    letters = groups_of(comparison)
+    columns, scores = _columns(comparison), _scores(comparison)
+    rows = [_row(comparison, model, letters.get(model.name, ""), scores) for model in in_order(comparison)]
+    ties = (
+        " Models with the same letter are tied: the interval of their paired difference holds 0."
+        if letters
+        else " No two models are tied."
+    )
+    return (
+        f'<section id="ranking"><h2>Ranking</h2><p class="quiet">Scores are means over seeds, below the first its '
+        f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{ties}{_seeds(comparison)} "
+        f"Click a heading to sort; {MISSING} is what was not measured.</p>"
+        f"{sortable('Ranking', columns, rows, first=0)}</section>"
+    )
+
+
+def _seeds(comparison: Comparison) -> str:
+    if any(model.spread for model in comparison.models):
+        return " Seeds: least and most of the seeds' numbers, which the intervals do not hold."
+    return " One training each: how far another seed would lead away is not measured."
+
+
+def _scores(comparison: Comparison) -> list[str]:
+    """The ranking's first, even where nobody has it."""
+    rest = [key for key in scores_of(comparison) if key not in (comparison.ranked_by, *NOT_RANKED)]
+    return [comparison.ranked_by, *rest]
+
+
+def _columns(comparison: Comparison) -> list[Column]:
+    ranked, *others = _scores(comparison)
+    costs = [Column(measure.words, unit=measure.unit) for measure in MEASURED]
+    return [
+        Column("rank", "first"),
+        Column("model", "name"),
+        Column(title_of(ranked), falling=True),
+        Column("seeds"),
+        *(Column(title_of(key), falling=True) for key in others),
+        *costs,
+        Column("training"),
+    ]
+
+
+def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[str]) -> list[str]:
+    ranked, *others = scores
+    trained = [cell.seconds for cell in model.cells if cell.seconds is not None]
+    mean = sum(trained) / len(trained) if trained else None
+    return [
+        _rank(model, letters),
+        text_cell(f"{name(model.name)}<small>{_about(model)}</small>", model.name, head=True),
+        _score(interval_of(model, ranked), "strong"),
+        _spread(model, ranked),
+        *(_plain(interval_of(model, key)) for key in others),
+        *(cost_cell(model, measure) for measure in MEASURED),
+        number(mean, duration(mean)),
+    ]
+
+
+def _rank(model: Model, letters: str) -> str:
+    if model.rank is None:
+        return number(None, MISSING)
+    badge = f'<small class="tie">tie {letters}</small>' if letters else ""
+    return number(float(model.rank), f"<b>{model.rank}</b>{badge}", "first")
+
+
+def _about(model: Model) -> str:
+    done = sum(cell.state == "done" for cell in model.cells)
+    height, width = model.canvas
+    start = f"from {name(model.weights, 40)}" if model.weights else "from scratch"
+    cells = "" if done == len(model.cells) else f"; {done} of {plural(len(model.cells), 'cell')} done"
+    return (
+        f"{name(model.backbone, 30)} + {name(model.head, 30)}, width {model.width:g}, {width} × {height} px, "
+        f"{start}{cells}"
+    )
+
+
+def _score(interval: Interval, kind: str = "") -> str:
+    ends = span(interval)
+    below = f"<small>{ends}</small>" if ends else ""
+    return number(finite(interval.value), score(interval.value) + below, kind)
+
+
+def _plain(interval: Interval) -> str:
+    """Its interval stands with the other scores."""
+    return number(finite(interval.value), score(interval.value))
+
+
+def _spread(model: Model, key: str) -> str:
+    if key not in model.spread:
+        return number(None, MISSING)
+    low, high = model.spread[key]
+    seeds = sum(cell.scores.get(key) is not None for cell in model.cells)
+    return number(high - low, f"{score(low)} to {score(high)}<small>{plural(seeds, 'seed')}</small>")
+
+
+def cost_cell(model: Model, measure: Measure) -> str:
+    """One cost of one model."""
+    value = measure.of(model)
+    return number(value, three(value))
+
+
+# Cells without a number
+
+
+def unfinished(comparison: Comparison) -> str:
+    """What failed, with its line, and what has not run to its end; "" where all is done."""
+    cells = [cell for model in in_order(comparison) for cell in model.cells]
+    failed = [cell for cell in cells if cell.state == "failed"]
+    open_cells = [cell for cell in cells if cell.state in ("waiting", "running")]
+    if not failed and not open_cells:
+        return ""
+    rows = "".join(map(_failed, failed))
+    table = f'<dl class="faults">{rows}</dl>' if failed else ""
+    left = f"<p>Not finished: {names([cell.name for cell in open_cells])}.</p>" if open_cells else ""
+    title = f"{plural(len(failed), 'cell')} failed" if failed else "Not finished"
+    return f'<section id="failed"><h2>{title}</h2>{table}{left}</section>'
+
+
+def _failed(cell: Cell) -> str:
+    fault = as_text(shortened(cell.fault, 600)) if cell.fault else "no reason was written down"
+    return f"<dt>{name(cell.name)}</dt><dd>{fault}</dd>"

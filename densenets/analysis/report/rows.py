@@ -1,0 +1,85 @@
+"""results.csv: a row for each cell, with the numbers of its model beside its own."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from densenets.analysis.comparison import Cell, Comparison, Model
+from densenets.analysis.report.words import in_order
+from densenets.errors import printable
+from densenets.storage import write_durably
+
+FIRST = (
+    "rank",
+    "tied_with",
+    "model",
+    "task",
+    "backbone",
+    "head",
+    "width",
+    "canvas_height",
+    "canvas_width",
+    "weights",
+    "cell",
+    "seed",
+    "state",
+    "fault",
+    "folder",
+    "seconds",
+)
+
+
+def write_rows(comparison: Comparison, path: Path) -> Path:
+    """Scores in 0..1, bytes, ms and s; a number that is missing leaves its place empty.
+
+    Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
+    its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others.
+    """
+    rows = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
+    columns = dict.fromkeys([*FIRST, *(column for row in rows for column in row)])
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(columns), restval="")
+    writer.writeheader()
+    writer.writerows([{column: _plain(value) for column, value in row.items()} for row in rows])
+    write_durably(path, lambda handle: handle.write(text.getvalue().encode()))
+    return path
+
+
+def _row(model: Model, cell: Cell) -> dict[str, Any]:
+    height, width = model.canvas
+    row: dict[str, Any] = {
+        "rank": model.rank,
+        "tied_with": " ".join(model.ties),
+        "model": model.name,
+        "task": model.task,
+        "backbone": model.backbone,
+        "head": model.head,
+        "width": model.width,
+        "canvas_height": height,
+        "canvas_width": width,
+        "weights": model.weights,
+        "cell": cell.name,
+        "seed": cell.seed,
+        "state": cell.state,
+        "fault": cell.fault,
+        "folder": cell.folder,
+        "seconds": cell.seconds,
+        **cell.scores,
+    }
+    for kind, found in (("model", model.scores), ("class", model.per_class)):
+        for key, interval in found.items():
+            ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
+            row.update({f"{kind}_{printable(key)}{end}": value for end, value in ends.items()})
+    row.update({f"error_{key}": value for key, value in model.error_types.items()})
+    row.update(model.costs)
+    row.update({f"latency_ms_{key}": value for key, value in model.latency.items()})
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """A number in full, text on one line, nothing for what is no number."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return value if isinstance(value, int | float) else printable(value)

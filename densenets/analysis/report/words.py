@@ -1,0 +1,165 @@
+"""Numbers and names as a reader meets them, in the page, its plots and their descriptions."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from densenets.analysis.comparison import Comparison, Interval, Model
+from densenets.errors import printable
+from densenets.page import as_text
+
+MISSING = "–"
+SCORES = {
+    "pixel_accuracy": "pixel accuracy",
+    "category_mIoU": "mIoU of categories",
+    "category_iIoU": "iIoU of categories",
+}
+MEANINGS = {  # of scores, where the name does not say it
+    "AP": "mean over IoU 0.50 to 0.95",
+    "AP50": "at IoU 0.50",
+    "AP75": "at IoU 0.75",
+    "APs": "small objects, below 32² px",
+    "APm": "medium objects",
+    "APl": "large objects, from 96² px",
+    "AR1": "recall, 1 box an image",
+    "AR10": "recall, 10 boxes an image",
+    "AR100": "recall, 100 boxes an image",
+    "ARs": "recall of small objects",
+    "ARm": "recall of medium objects",
+    "ARl": "recall of large objects",
+    "mIoU": "mean over classes",
+    "pixel_accuracy": "share of pixels that are right",
+    "iIoU": "each object weighs the same",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A cost: `source` and `key` find it in a Model; a number of the page is the stored one divided by `scale`."""
+
+    key: str
+    source: str
+    words: str
+    unit: str
+    scale: float = 1.0
+    file: str = ""  # of its plot
+
+    def of(self, model: Model) -> float | None:
+        """In the unit of the page; None where it was not measured."""
+        costs: dict[str, float] = getattr(model, self.source)
+        value = finite(costs.get(self.key))
+        return None if value is None else value / self.scale
+
+
+MEASURES = [
+    Measure("p50", "latency", "latency p50", "ms", file="latency"),
+    Measure("madds", "costs", "MAdds", "M", 1e6, file="madds"),
+    Measure("parameters", "costs", "parameters", "M", 1e6, file="parameters"),
+    Measure("file_bytes", "costs", "file size", "MB", 1e6, file="file-size"),
+    Measure("p90", "latency", "latency p90", "ms"),
+    Measure("p99", "latency", "latency p99", "ms"),
+    Measure("pre", "latency", "before the network", "ms"),
+    Measure("network", "latency", "network", "ms"),
+    Measure("post", "latency", "after it", "ms"),
+    Measure("activation_bytes", "costs", "activations", "MB", 1e6),
+    Measure("peak_bytes", "costs", "peak memory", "MB", 1e6),
+]
+BY_KEY = {measure.key: measure for measure in MEASURES}
+PLOTTED = [measure for measure in MEASURES if measure.file]
+
+
+def finite(value: Any) -> float | None:
+    """A number, or None for whatever is none, NaN and infinity included."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def three(value: float | None) -> str:
+    """Three significant digits or all before the point: 0.0123, 4.50, 1,204."""
+    if value is None:
+        return MISSING
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def score(value: float | None) -> str:
+    """A score in 0..1."""
+    value = finite(value)
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference of scores with its sign."""
+    value = finite(value)
+    if value is None:
+        return MISSING
+    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
+
+
+def span(interval: Interval, write: Any = score) -> str:
+    """The ends of the interval, "" where it has none."""
+    if finite(interval.low) is None or finite(interval.high) is None:
+        return ""
+    return f"{write(interval.low)} to {write(interval.high)}"
+
+
+def with_span(interval: Interval) -> str:
+    """0.523 (0.490 to 0.551)"""
+    ends = span(interval)
+    return f"{score(interval.value)} ({ends})" if ends else score(interval.value)
+
+
+def duration(seconds: float | None) -> str:
+    """Of a training."""
+    value = finite(seconds)
+    if value is None:
+        return MISSING
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if value >= 1.5 * length:
+            return f"{value / length:.1f} {unit}"
+    return f"{value:.0f} s"
+
+
+def shortened(value: object, room: int) -> str:
+    """At most `room` characters of the name, printable; not escaped for HTML."""
+    text = printable(value)
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def name(value: object, room: int = 60) -> str:
+    """A name from the data as HTML: kept apart from the text around it, whichever way it is written."""
+    short, whole = shortened(value, room), shortened(value, 400)
+    title = f' title="{as_text(whole)}"' if short != whole else ""
+    return f'<bdi class="name"{title}>{as_text(short)}</bdi>'
+
+
+def names(values: Sequence[object]) -> str:
+    """a, b and c"""
+    shown = [name(value) for value in values]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+
+
+def title_of(key: str) -> str:
+    """What a score is called; not escaped for HTML."""
+    return SCORES.get(key, key)
+
+
+def plural(count: int, word: str) -> str:
+    """2 images"""
+    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    return f"{count:,} {word}{ending}"
+
+
+def in_order(comparison: Comparison) -> list[Model]:
+    """By rank; models without a number last."""
+    return sorted(comparison.models, key=lambda model: math.inf if model.rank is None else model.rank)
+
+
+def interval_of(model: Model, key: str) -> Interval:
+    """Of a score that may be missing."""
+    return model.scores.get(key, Interval(None))
