@@ -20,8 +20,8 @@ class Profile:
         backbone: the net that sees: v1, v2, v3-large or v3-small.
         head: the part that says what is where, of either task.
         width: the backbone's width multiplier.
-        size: side of the square canvas in px, or its height and width; 320 of a fresh net, its own of a trained one, of
-            which only a segmenter takes another.
+        size: side of the square canvas in px, or its height and width; 320 of a fresh net. A trained detector has its
+            own, a trained segmenter sees pictures as in its validation where not given.
         num_classes: of a detector without background.
         reduced_tail: halve the last stage (the dagger of V3 Table 6; RF2 of V3 Table 7).
         ssd: settings of SSD and SSDLite.

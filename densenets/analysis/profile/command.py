@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from densenets.analysis.profile.costs import costs
-from densenets.analysis.profile.counting import count
+from densenets.analysis.profile.counting import count, noise
 from densenets.analysis.profile.latency import drifted, latencies, shares
 from densenets.analysis.profile.machine import machine
 from densenets.analysis.profile.nets import Net, nets_of
@@ -16,7 +16,6 @@ from densenets.analysis.profile.pictures import pictures
 from densenets.analysis.profile.table import page
 from densenets.config import Profile
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
-from densenets.training.task import to_unit
 
 
 def profile(settings: Profile) -> Outcome:
@@ -54,9 +53,9 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
 
 
 def _measured(net: Net, device: torch.device, threads: int) -> dict[str, Any]:
-    counts = count(net.model, net.description.canvas)
-    times = shares(net.model, to_unit(torch.zeros(1, 3, *net.description.canvas, dtype=torch.uint8, device=device)))
     description = net.description
+    counts = count(net.model, description.canvas)
+    times = shares(net.model, noise(description.canvas, device))
     return {
         "task": net.model.task,
         "backbone": description.backbone,

@@ -71,11 +71,15 @@ def _parameters(model: nn.Module) -> dict[str, int]:
     return {**found, BETWEEN: sum(left.values())}
 
 
+def noise(size: tuple[int, int], device: torch.device) -> Tensor:
+    """One image of size (H, W) px as a model takes it, (1, 3, H, W) in [0, 1]: always the same."""
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    return image.to(device, memory_format=torch.channels_last)
+
+
 def _run(model: nn.Module, size: tuple[int, int]) -> "Ledger":
     ledger = Ledger()
-    place = next(model.parameters()).device
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
-    image = image.contiguous(memory_format=torch.channels_last)
+    image = noise(size, next(model.parameters()).device)
     layers = [layer for layer in model.modules() if isinstance(layer, COUNTED)]
     handles = [layer.register_forward_hook(ledger.multiplied) for layer in layers]
     try:

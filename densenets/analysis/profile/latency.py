@@ -60,6 +60,8 @@ def latencies(
     A round times every model once on the same picture, each round another model first, so that a machine that slows
     down slows all of them; one that does by more than a tenth is told in a warning. images: (H, W, 3) uint8, taken in
     turn. models: in evaluation mode on `device` (the processor where not given). threads: of the processor.
+
+    Raises DivergedError for a model whose outputs are not finite.
     """
     with _threads(threads):
         taken = timings(models, images, rounds, warmup, device or torch.device("cpu"))

@@ -1,5 +1,6 @@
 """The nets that are measured: trained ones from checkpoints, fresh ones from words."""
 
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from densenets.errors import InputError, printable
 from densenets.heads import task_of
 from densenets.run.folder import find_checkpoint
 from densenets.run.model import load
+from densenets.run.segmentation import size_seen
+
+log = logging.getLogger(__name__)
 
 
 class Net(NamedTuple):
@@ -73,11 +77,15 @@ def _describe(settings: Profile) -> ModelDescription:
 
 
 def _loaded(place: str, size: int | list[int] | None) -> Net:
+    """A segmenter is measured at the size its validation saw, else at that of its crops."""
     model, description = load(place)
-    if size is not None:
-        if task_of(description.head) != "segmentation":
-            raise InputError(f"--size: {printable(place)}: a detector sees pictures on the canvas of its training")
-        description = replace(description, canvas=canvas_of(size))
+    if task_of(description.head) == "segmentation":
+        seen = size_seen(place, size)
+        if seen is None:
+            log.info("measured at the size of its crops, %d x %d px", description.canvas[1], description.canvas[0])
+        description = replace(description, canvas=seen or description.canvas)
+    elif size is not None:
+        raise InputError(f"--size: {printable(place)}: a detector sees pictures on the canvas of its training")
     return Net(model, description, find_checkpoint(place))
 
 

@@ -1,0 +1,123 @@
+"""Latency: what is timed, in which order, how it is summed up; memory and files; the machine."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from densenets.analysis.profile import costs, count, latencies, latency, machine
+from densenets.analysis.profile.latency import Took, drifted, timings
+from densenets.analysis.profile.nets import Net, nets_of
+from densenets.config import Profile, RCNNOptions
+from densenets.errors import DivergedError
+from densenets.heads import HEADS
+from densenets.run.prediction import segment
+
+CPU = torch.device("cpu")
+PICTURE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+
+
+def small(head: str = "ssdlite", backbone: str = "v3-small") -> Net:
+    few = RCNNOptions(proposals=8)
+    (net,) = nets_of(Profile(backbone=backbone, head=head, width=0.25, size=64, num_classes=3, rcnn=few)).values()
+    return net
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_has_three_parts_that_add_up(head: str) -> None:
+    net = small(head)
+    rows = timings({"net": net[:2]}, [PICTURE], 3, 1, CPU)["net"]
+    assert len(rows) == 3
+    for row in rows:
+        assert min(row) > 0
+        assert row.pre + row.network + row.post == pytest.approx(row.total)
+    assert not {"raw", "decode"} & net.model.__dict__.keys()
+
+
+def test_models_take_turns_on_the_same_picture(monkeypatch) -> None:
+    """Each round another model is the first, and the warm-up counts nowhere."""
+    nets = {name: small()[:2] for name in ("a", "b", "c")}
+    name_of = {id(model): name for name, (model, _) in nets.items()}
+    pictures = [PICTURE, PICTURE[:, ::-1].copy()]
+    seen = []
+
+    def look(model, description, picture, device) -> None:
+        seen.append((name_of[id(model)], next(i for i, one in enumerate(pictures) if one is picture)))
+        with torch.inference_mode():
+            model(torch.rand(1, 3, 64, 64))
+
+    monkeypatch.setattr(latency, "look", look)
+    taken = timings(nets, pictures, 3, 1, CPU)
+    order = "abcbcacababc"
+    assert seen == [(name, index // 3 % 2) for index, name in enumerate(order)]
+    assert {name: len(rows) for name, rows in taken.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_summary_by_hand() -> None:
+    rows = [Took(total=n / 1e3, pre=0.001, network=n / 2e3, post=0.002) for n in range(1, 102)]  # 1 to 101 ms
+    found = latency._summary(rows)
+    assert found == pytest.approx(
+        {"p50": 51, "p90": 91, "p99": 100, "pre": 1, "network": 25.5, "post": 2, "drift": 85 / 17 - 1}
+    )
+
+
+@pytest.mark.parametrize(("last", "warned"), [(10.9, False), (11.1, True), (8.9, True), (9.1, False)])
+def test_a_machine_that_slows_down_is_told(last: float, warned: bool) -> None:
+    rows = [Took(time, 1, 1, 1) for time in [10.0] * 10 + [10.4] * 10 + [last] * 10]
+    lines = drifted({"net": latency._summary(rows)})
+    assert bool(lines) == warned
+    assert all("net: the last third of the rounds took" in line for line in lines)
+
+
+def test_latencies_give_the_seven_figures_and_leave_the_threads(caplog) -> None:
+    before = torch.get_num_threads()
+    found = latencies({"net": small("lraspp")[:2]}, [PICTURE], rounds=3, threads=2, warmup=0)
+    assert torch.get_num_threads() == before
+    row = found["net"]
+    assert list(row) == ["p50", "p90", "p99", "pre", "network", "post", "drift"]
+    assert 0 < row["p50"] <= row["p90"] <= row["p99"]
+    assert bool(caplog.records) == (abs(row["drift"]) > 0.1)
+
+
+def test_a_segmenter_sees_the_canvas_and_answers_in_file_px(monkeypatch) -> None:
+    net, given = small("lraspp"), []
+
+    def told(model, image, device, source, size):
+        given.append((size, segment(model, image, device, source, size).shape))
+
+    monkeypatch.setattr(latency, "segment", told)
+    latency.look(net.model, net.description, PICTURE, CPU)
+    assert given == [((64, 64), (50, 70))]
+
+
+def test_outputs_that_are_not_finite_are_no_latency() -> None:
+    net = small()
+    next(net.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(DivergedError):
+        latencies({"net": net[:2]}, [PICTURE], rounds=3, warmup=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's own account")
+def test_costs_by_what_can_be_weighed(tmp_path) -> None:
+    """The file as it is written; a prediction holds at least the activations that it needs at once."""
+    (net,) = nets_of(Profile(backbone="v2", head="lraspp", size=512, num_classes=19)).values()
+    found = costs(net.model, net.description)
+    save_file({name: value.contiguous() for name, value in net.model.state_dict().items()}, tmp_path / "weights")
+    counted = count(net.model, (512, 512))
+    assert found["file_bytes"] == (tmp_path / "weights").stat().st_size
+    assert found["parameters"] == counted.parameters
+    assert found["madds"] == counted.madds
+    assert found["activation_bytes"] == counted.activation_bytes
+    assert 0.9 * counted.peak_bytes < found["peak_bytes"] < 3 * counted.activation_bytes
+    assert list(found) == ["parameters", "madds", "file_bytes", "activation_bytes", "peak_bytes"]
+
+
+def test_the_machine_is_equal_to_itself_alone() -> None:
+    one = machine(CPU, 1)
+    assert json.loads(json.dumps(one)) == machine(CPU, 1)
+    assert one != machine(CPU, 2)
+    assert one["processor"] not in ("", "unknown")
+    assert one["cores"] >= 1
