@@ -155,17 +155,17 @@ def build_from(description: ModelDescription, weights: str | Path | None = None)
 FIELDS: dict[str, Callable[[Any], bool]] = {  # of a description, and what each may be
     "backbone": lambda v: isinstance(v, str) and v in BACKBONES,
     "head": lambda v: isinstance(v, str) and v in HEADS,
-    "classes": lambda v: _fits(v, list[str]) and 0 < len(v) <= MOST_CLASSES and len(set(v)) == len(v),
-    "category_ids": lambda v: _fits(v, list[int]) and len(set(v)) == len(v) and all(abs(i) < 2**53 for i in v),
-    "canvas": lambda v: _fits(v, list[int]) and len(v) == 2 and 32 <= min(v) <= max(v) <= LONGEST_SIDE,
-    "width": lambda v: _fits(v, float) and 0 < v <= 10,
+    "classes": lambda v: fits(v, list[str]) and 0 < len(v) <= MOST_CLASSES and len(set(v)) == len(v),
+    "category_ids": lambda v: fits(v, list[int]) and len(set(v)) == len(v) and all(abs(i) < 2**53 for i in v),
+    "canvas": lambda v: fits(v, list[int]) and len(v) == 2 and 32 <= min(v) <= max(v) <= LONGEST_SIDE,
+    "width": lambda v: fits(v, float) and 0 < v <= 10,
     "padding": lambda v: v in ("torch", "tf"),
     "normalize": lambda v: isinstance(v, str) and v in NORMALIZATIONS,
-    "reduced_tail": lambda v: _fits(v, bool),
-    "scale_last": lambda v: _fits(v, bool),
-    "weights": lambda v: _fits(v, str | None),
+    "reduced_tail": lambda v: fits(v, bool),
+    "scale_last": lambda v: fits(v, bool),
+    "weights": lambda v: fits(v, str | None),
     "options": lambda v: type(v) is dict,  # of the head's kind: see below
-    "palette": lambda v: _fits(v, list[list[int]] | None) and all(_is_colour(colour) for colour in v or []),
+    "palette": lambda v: fits(v, list[list[int]] | None) and all(_is_colour(colour) for colour in v or []),
 }
 
 
@@ -181,7 +181,7 @@ def read_description(plain: Any, source: str) -> ModelDescription:
         known = ", ".join(bad)
         raise InputError(f"{shown}: its description of the model cannot be one of this version: {known} [X03]")
     kind = class_of(plain["head"]).options_type
-    if not _fits(plain["options"], kind):
+    if not fits(plain["options"], kind):
         raise InputError(f"{shown}: its description of the model cannot be one of this version: options [X03]")
     try:
         kind(**plain["options"])
@@ -204,19 +204,19 @@ def _is_colour(value: list[int]) -> bool:
     return len(value) == 3 and all(0 <= part <= 255 for part in value)
 
 
-def _fits(value: object, hint: Any) -> bool:
+def fits(value: object, hint: Any) -> bool:
     """Whether plain types are what a hint says: of a dataclass a dict of all its fields; an int is a float, no bool is
     an int."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if origin in (Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
+        return any(fits(value, part) for part in parts)
     if origin is list:
-        return type(value) is list and all(_fits(item, parts[0]) for item in value)
+        return type(value) is list and all(fits(item, parts[0]) for item in value)
     if is_dataclass(hint):
         hints = get_type_hints(hint)
-        return type(value) is dict and value.keys() == hints.keys() and all(_fits(value[k], hints[k]) for k in hints)
+        return type(value) is dict and value.keys() == hints.keys() and all(fits(value[k], hints[k]) for k in hints)
     if hint in (int, float):
         return type(value) in (int, hint) and abs(cast(float, value)) < 2**53  # false for NaN
     return type(value) is hint

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from densenets import __version__
 from densenets.config import (
     CheckData,
+    Compare,
     EvalDetection,
     EvalSegmentation,
     Predict,
@@ -26,12 +27,16 @@ from densenets.heads import HEADS, refuse_other_task
 
 
 class Command(NamedTuple):
-    """settings: the dataclass that holds its flags. function: what it does, imported from `room` when it is called."""
+    """settings: the dataclass that holds its flags. function: what it does, imported from `room` when it is called.
+
+    passes_on: flags that are not its own go to the function too, as words.
+    """
 
     settings: type[Any]
     function: str
     default_config: str | None = None
     room: str = "densenets.run"
+    passes_on: bool = False
 
     def judge_run(self, place: str, head: object) -> None:
         """Whether a run that is to be resumed is of the command's task; a head that nobody knows is for later."""
@@ -57,6 +62,7 @@ COMMANDS = {
     "predict": Command(Predict, "predict"),
     "check-data": Command(CheckData, "check_data"),
     "profile": Command(Profile, "profile", room="densenets.analysis.profile"),
+    "compare": Command(Compare, "compare", room="densenets.analysis.compare.command", passes_on=True),
 }
 
 
@@ -73,7 +79,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "densenets") -> int:
 
 def run_command(name: str, argv: Sequence[str], prog: str) -> int:
     """Parse, import, do; faults outside this program become one line."""
-    from densenets.command_line import parse
+    from densenets.command_line import own_words, parse
 
     _open_closed_streams()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -83,8 +89,10 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     command = COMMANDS[name]
     try:
-        settings = parse(command.settings, argv, prog, command.default_config, command.judge_run)
-        outcome = getattr(import_module(command.room), command.function)(settings)
+        own, others = own_words(command.settings, argv) if command.passes_on else (argv, [])
+        settings = parse(command.settings, own, prog, command.default_config, command.judge_run)
+        given = (settings, others) if command.passes_on else (settings,)
+        outcome = getattr(import_module(command.room), command.function)(*given)
     except Stopped as fault:  # as it was asked to, and nothing is wrong
         return _fail(_message(fault), fault.exit_code, "densenets: ")
     except DensenetsError as fault:

@@ -200,6 +200,21 @@ def _normalise(argv: Sequence[str], kinds: dict[str, Any], task: str) -> list[st
     return configs + words
 
 
+def own_words(settings: Any, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of the flags that `settings` has, --help among them, and all others."""
+    known = {name for name, _ in _kinds(settings)} | {"help"}
+    parts: tuple[list[str], list[str]] = ([], [])
+    part = parts[0]  # a word in front of all flags is told as unexpected
+    for word in argv:
+        if word == "-h":
+            parts[0].append(word)
+            continue
+        if word.startswith("--"):
+            part = parts[word[2:].partition("=")[0].replace("-", "_") not in known]
+        part.append(word)
+    return parts
+
+
 def raise_extra(word: str) -> NoReturn:
     raise InputError(f"{printable(word)}: not expected here: every value follows a --flag")
 

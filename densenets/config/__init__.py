@@ -1,5 +1,6 @@
 """The settings: each field here is a YAML key, a command-line flag and a Python argument at once. Imports no torch."""
 
+from densenets.config.comparison import Compare
 from densenets.config.detection import (
     Anchors,
     Augment,
@@ -18,13 +19,14 @@ __all__ = [
     "Anchors",
     "Augment",
     "CheckData",
+    "Compare",
     "DetectionOptions",
     "EvalDetection",
     "EvalSegmentation",
     "Evaluation",
+    "PictureRules",
     "Predict",
     "Profile",
-    "PictureRules",
     "RCNNOptions",
     "ReadingRules",
     "SSDOptions",

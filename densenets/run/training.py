@@ -54,7 +54,7 @@ def train(settings: Any, kind: Kind) -> Outcome:
     checkpoint = checkpoint_to_resume(settings, kind.task)
     L.seed_everything(settings.seed, verbose=False)
     train, val = kind.open_training(settings)
-    description = _describe(settings, train)
+    description = description_of(settings, train)
     model = _build(settings, description, from_checkpoint=checkpoint is not None)
     if rank() == 0:
         log.info(describe(description, model))
@@ -136,7 +136,7 @@ def _build(settings: Training, description: ModelDescription, from_checkpoint: b
     return model
 
 
-def _describe(settings: Any, train: Any) -> ModelDescription:
+def description_of(settings: Any, train: Any) -> ModelDescription:
     return ModelDescription(
         backbone=settings.backbone,
         head=settings.head,

@@ -1,0 +1,118 @@
+"""`densenets compare`: look at everything, write the protocol, run the cells, judge, rank, report."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from densenets.analysis.compare import protocol
+from densenets.analysis.compare.engines import Stop, cores, engine_of
+from densenets.analysis.compare.finish import Work, finish
+from densenets.analysis.compare.grid import RESULTS, Plan, parse_training, plan_grid, task_of_grid
+from densenets.analysis.compare.ground import (
+    StandIn,
+    open_ground,
+    plan_stand_ins,
+    read_stand_ins,
+    refuse_other_classes,
+    with_digests,
+    words_of_data,
+)
+from densenets.analysis.compare.progress import Progress
+from densenets.analysis.compare.supervisor import Job, Step, read_state
+from densenets.config import Compare
+from densenets.errors import InputError, Stopped, WorkerError, printable
+from densenets.files import file_name
+from densenets.heads import task_of
+from densenets.run.folder import Outcome, new_folder, only_one
+
+log = logging.getLogger(__name__)
+
+
+def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
+    """Train and judge every cell that is not done yet, and rank the models. words: flags of the trainings.
+
+    Raises InputError before any cell begins; WorkerError (exit code 1) at the end where a cell failed, with what the
+    others gave; Stopped where it was asked to stop: the same call then goes on.
+    """
+    threads = settings.cell_threads or max(1, cores() // settings.jobs)
+    engine = engine_of(settings.engine, settings.jobs, settings.cpus or threads, settings.gpus)
+    others = read_stand_ins(settings.checkpoints)
+    task, grid = _task(settings, others), bool(settings.heads)
+    if not grid:
+        words = words_of_data(words, others)
+    training = parse_training(task, words)
+    plans = plan_grid(settings, training, words) if grid else []
+    plans += plan_stand_ins(settings, training, others, {name for plan in plans for name in (plan.name, plan.model)})
+    ground = open_ground(settings, training, plans, others, task)
+    refuse_other_classes(ground, others)
+    out = Path(settings.out) if settings.out is not None else Path("comparisons") / _name(settings, training, others)
+    equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
+    with new_folder(out), only_one(out):
+        plans = protocol.agree(out, task, equal, with_digests(plans), [Path(sys.argv[0]).name, *sys.argv[1:]])
+        _run(plans, out, engine, threads, settings.jobs)
+        work = Work(settings, training, task, ground, plans, out)
+        return _told(plans, out, finish(work) if any(is_done(plan, out) for plan in plans) else None)
+
+
+def _task(settings: Compare, others: Sequence[StandIn]) -> str:
+    tasks = [task_of_grid(settings)] if settings.heads else []
+    for other in others:
+        tasks.append(task_of(other.description.head))
+        if tasks[-1] != tasks[0]:
+            raise InputError(f"--checkpoints: {printable(other.given)}: is of {tasks[-1]}, the others of {tasks[0]}")
+    return tasks[0]
+
+
+def _name(settings: Compare, training: Any, others: Sequence[StandIn]) -> str:
+    """Follows from what is compared, so that the same command goes on in the same folder."""
+    data = Path(getattr(training, "train_annotations", None) or training.data).resolve().stem
+    heads = dict.fromkeys(settings.heads or [other.description.head for other in others])
+    return file_name("-".join([data, *heads]))
+
+
+def is_done(plan: Plan, out: Path) -> bool:
+    done = read_state(plan.folder(out)).get("state") == "done"
+    return done and (plan.results(out) / RESULTS).is_file()
+
+
+def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: int) -> None:
+    """Every cell that is not done. Raises Stopped."""
+    todo = [plan for plan in plans if not is_done(plan, out)]
+    if not todo:
+        return
+    session = f"{os.getpid()}-{time.time_ns()}"
+    jobs = [_job(plan, out, session, threads) for plan in todo]
+    with Stop() as stop, Progress(plans, out, session, at_once) as progress:
+        engine.run(jobs, stop, progress.look)
+    if stop.asked:
+        done = sum(is_done(plan, out) for plan in plans)
+        raise Stopped(f"stopped; {done} of {len(plans)} cells are done; the same command goes on", stop.asked)
+
+
+def _job(plan: Plan, out: Path, session: str, threads: int) -> Job:
+    steps = [Step(words=words, leaves=str(proof.resolve())) for words, proof in plan.steps(out)]
+    kept = {name: value for name, value in os.environ.items() if name.startswith("DENSENETS_")}
+    kept.pop("DENSENETS_RUN_FOLDER", None)  # of a training in this process
+    environment = {**kept, "OMP_NUM_THREADS": str(threads)}
+    return Job(plan.name, str(plan.folder(out).resolve()), session, steps, str(Path.cwd()), environment)
+
+
+def _told(plans: Sequence[Plan], out: Path, outcome: Outcome | None) -> Outcome:
+    """Raises WorkerError, which carries the outcome, where a cell failed."""
+    failed = [plan for plan in plans if not is_done(plan, out)]
+    if failed or outcome is None:
+        lines = [_failure(plan, out) for plan in failed]
+        fault = WorkerError("\n".join([*lines, "the same command tries again and repeats nothing that is done"]))
+        fault.outcome = outcome
+        raise fault
+    return outcome
+
+
+def _failure(plan: Plan, out: Path) -> str:
+    folder = plan.folder(out)
+    fault = str(read_state(folder).get("fault") or "not begun")
+    return f"{plan.name}: {printable(fault)}; see {printable(folder / 'log.txt')}"

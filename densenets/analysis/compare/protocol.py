@@ -1,0 +1,123 @@
+"""comparison.json: the protocol of a comparison as data, written before the first cell begins, and what may change.
+
+A comparison only grows. Started again with the same settings it goes on; cells may come to those that are there where
+all else is equal; whatever would make the cells unlike each other is refused and named.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from densenets import __version__
+from densenets.analysis.compare.grid import Plan
+from densenets.build import fits
+from densenets.errors import InputError, Problems, printable
+from densenets.files import file_name
+from densenets.heads import HEADS
+from densenets.metrics.predictions import read_json
+from densenets.run.folder import LIBRARIES, write_json
+
+FILE = "comparison.json"
+FORMAT = 1
+# Settings of a training that no bit of its result depends on, that the grid sets, or that a digest of the data stands
+# for.
+LOOSE = {
+    *("out", "resume", "workers", "worker_timeout", "save_every", "on_save_error", "allow_config_change"),
+    *("backbone", "head", "width", "size", "seed", "weights"),
+    *("data", "train_annotations", "train_images", "val_annotations", "val_images"),
+}
+SHOWN = 80  # characters of a value
+
+
+def alike(training: Any, split: str, threads: int, digests: dict[str, str], trains: bool) -> dict[str, Any]:
+    """What is equal for every cell, and has to stay so; where nothing is trained, what the judging depends on."""
+    recipe = {name: value for name, value in asdict(training).items() if name not in LOOSE} if trains else {}
+    versions = {name: version(name) for name in LIBRARIES}
+    content = {**recipe, "split": split, "cell_threads": threads, **digests, "densenets": __version__, **versions}
+    told: dict[str, Any] = json.loads(json.dumps(content))
+    return told
+
+
+def machine() -> dict[str, Any]:
+    """Where the comparison is started."""
+    system = f"{platform.system()} {platform.machine()}"
+    return {"host": platform.node(), "system": system, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], command: Sequence[str]) -> list[Plan]:
+    """Every cell of the comparison in `out`, those of before first, written down there. Raises InputError where what
+    is asked for is another comparison."""
+    before = read(out)
+    known = {plan.name: plan for plan in (before or {}).get("cells", [])}
+    if before is not None:
+        _refuse_another(out, before, task, equal, plans, known)
+    cells = [*known.values(), *(plan for plan in plans if plan.name not in known)]
+    content = {
+        "format": FORMAT,
+        "task": task,
+        "alike": {**(before or {}).get("alike", {}), **equal},
+        "cells": [asdict(plan) for plan in cells],
+        "command": list(command),
+        "machine": machine(),
+    }
+    write_json(out / FILE, content)
+    return cells
+
+
+def read(out: Path) -> dict[str, Any] | None:
+    """comparison.json with its cells as plans; None where there is none. Raises InputError for another's file."""
+    file = out / FILE
+    if not os.path.lexists(file):
+        return None
+    content = read_json(file)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("alike"), dict):
+        raise InputError(f"{printable(file)}: not the protocol of a comparison of this version")
+    try:
+        cells = [_plan(cell) for cell in content["cells"]]
+    except (TypeError, KeyError, ValueError) as fault:
+        raise InputError(f"{printable(file)}: a cell cannot be one of this version: {printable(fault)}") from fault
+    return {**content, "cells": cells}
+
+
+def _plan(cell: Any) -> Plan:
+    """Its name is that of a folder, which has to lie inside of the comparison's."""
+    if not fits(cell, Plan):
+        raise ValueError("its values are of other kinds")
+    if file_name(cell["name"]) != cell["name"] or cell["head"] not in HEADS:
+        raise ValueError(f"its name or head: {printable(cell['name'])}, {printable(cell['head'])}")
+    return Plan(**cell)
+
+
+def _refuse_another(
+    out: Path,
+    before: dict[str, Any],
+    task: str,
+    equal: dict[str, Any],
+    plans: Sequence[Plan],
+    known: dict[str, Plan],
+) -> None:
+    problems = Problems()
+    if before["task"] != task:
+        problems.add(_told(out, "task", before["task"], task))
+    for name, value in equal.items():
+        if name in before["alike"] and before["alike"][name] != value:
+            problems.add(_told(out, name, before["alike"][name], value))
+    for plan in plans:
+        if plan.name in known:
+            for name in ("model", "seed", "backbone", "head", "width", "size", "digest", "checkpoint", "epochs"):
+                was, now = getattr(known[plan.name], name), getattr(plan, name)
+                if was != now and not (name == "checkpoint" and known[plan.name].digest == plan.digest):
+                    problems.add(_told(out, f"{plan.name}: {name}", was, now))
+    problems.refuse()
+
+
+def _told(out: Path, name: str, was: object, now: object) -> str:
+    before, after = (printable(value)[:SHOWN] for value in (was, now))
+    return (
+        f"{printable(out)}: is a comparison with another {printable(name)} ({before}, now {after}); name another --out"
+    )

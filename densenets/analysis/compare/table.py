@@ -1,0 +1,57 @@
+"""The ranking as text: a row a model, aligned."""
+
+from collections.abc import Sequence
+
+from densenets.analysis.comparison import Comparison, Model
+from densenets.errors import printable
+
+NONE = "-"
+Cells = Sequence[Sequence[str]]
+
+
+def ranking(comparison: Comparison) -> str:
+    """Best first; models without a number at the end."""
+    order = sorted(comparison.models, key=lambda model: (model.rank is None, model.rank or 0))
+    rows = [_row(model, comparison.ranked_by) for model in order]
+    head = ["", "model", comparison.ranked_by, f"{comparison.level:.0%} interval", "seeds", "tie with"]
+    head += ["M params", "M MAdds", "p50 ms"]
+    shown = aligned([head, *rows], left={1, 5})
+    words = f"{comparison.images} images of {printable(comparison.data)}, split {printable(comparison.split)}"
+    where = _where(comparison)
+    return "\n".join([f"{words}; {comparison.draws} draws", "", *shown, *(["", where] if where else [])])
+
+
+def _row(model: Model, ranked_by: str) -> list[str]:
+    found, spread = model.scores.get(ranked_by), model.spread.get(ranked_by)
+    value, low, high = (found.value, found.low, found.high) if found else (None, None, None)
+    ends = NONE if low is None or high is None else f"{low:.3f} .. {high:.3f}"
+    count = sum(cell.state == "done" for cell in model.cells)
+    seeds = f"{count}" if spread is None else f"{count}: {spread[0]:.3f} .. {spread[1]:.3f}"
+    numbers = [_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds")]
+    latency = _scaled(model.latency.get("p50"), 1.0, 1)
+    place = NONE if model.rank is None else str(model.rank)
+    ties = ", ".join(map(printable, model.ties)) or ""
+    shown = NONE if value is None else f"{value:.3f}"
+    return [place, printable(model.name), shown, ends, seeds, ties, *numbers, latency]
+
+
+def _scaled(value: float | None, unit: float, digits: int) -> str:
+    return NONE if value is None else f"{value / unit:.{digits}f}"
+
+
+def _where(comparison: Comparison) -> str:
+    if comparison.machine is None:
+        return ""
+    machine = comparison.machine
+    words = f"{machine.get('processor', '')}, {machine.get('threads', '')} threads, {machine.get('device', '')}"
+    return f"latency at batch 1, all models in turn on one machine: {printable(words)}"
+
+
+def aligned(rows: Cells, left: set[int]) -> list[str]:
+    """Lines whose columns are two blanks apart; numbers to the right, the columns `left` to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
