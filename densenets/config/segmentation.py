@@ -115,8 +115,10 @@ class EvalSegmentation(Evaluation):
             folder of an evaluation that broke off.
         data: folder of a data set (Cityscapes, Pascal VOC, or pictures with masks of ids), or "streets"; the run's own
             where not given.
-        classes: of predicted masks, the names of the ids 0, 1, 2, ... where the data come without a list of classes.
-        ignore_ids: ids of masks that are of no class, besides those the data set itself ignores; likewise.
+        classes: names of the ids 0, 1, 2, ... of masks that come without a list of classes, to judge predicted masks; a
+            checkpoint has its own.
+        ignore_ids: ids of masks that are of no class, besides those the data set itself ignores; as in the run, or in
+            the evaluation that left the predicted masks, where not given.
         out: folder for results.json and the pictures; made where missing.
         batch_size: images a step and a process.
         size: height and width in px that the pictures are brought to; the run's --eval-size where not given, else their

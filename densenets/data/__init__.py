@@ -23,7 +23,7 @@ DATASETS: dict[str, str] = {
     "voc": "densenets.data.voc:load_voc_root",
 }
 
-# The same for masks: the function (root, split, classes, rules, ignore_ids).
+# The same for masks: the function (root, split, classes, rules, ignore_ids, tell).
 SEGMENTATION_DATASETS: dict[str, str] = {
     "cityscapes": "densenets.data.cityscapes:load_cityscapes",
     "voc": "densenets.data.voc_masks:load_voc_masks",
@@ -65,17 +65,19 @@ def open_segmentation(
     classes: Sequence[str] | None = None,
     rules: ReadingRules | None = None,
     ignore_ids: Collection[int] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> "SegmentationSplit":
     """The segmentation split `split` of the folder `data`, whose layout is found by looking.
 
     classes: names in label order, from a checkpoint or from the training split, which may be more than the set has;
     None takes the data's own. Of a set without a class list they are the names of the ids 0, 1, 2 and so on.
-    ignore_ids: ids of masks that are of no class, besides those that the set itself ignores.
+    ignore_ids: ids of masks that are of no class, besides those that the set itself ignores. tell: gets a line for each
+    picture and mask that do not belong together, which are left out then; without it they are an InputError.
     """
     root = Path(data)
     load = _function(SEGMENTATION_DATASETS[find_segmentation(root)])
     with _in_one_line(root):
-        return load(root, split, classes, rules or ReadingRules(), ignore_ids)
+        return load(root, split, classes, rules or ReadingRules(), ignore_ids, tell)
 
 
 def segmentation_splits(root: Path) -> list[str]:

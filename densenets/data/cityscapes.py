@@ -11,8 +11,8 @@ from typing import NamedTuple
 from densenets.config import ReadingRules
 from densenets.data.class_list import ClassList, Colour
 from densenets.data.decode import climbs, list_files, locate, reason
-from densenets.data.faults import USUAL, show
-from densenets.data.segmentation import Pairs, SegmentationSplit, build_split, find_files
+from densenets.data.faults import USUAL, NoSplit, show
+from densenets.data.segmentation import Pairs, SegmentationSplit, Tell, build_split, find_files, refuse_or_tell
 from densenets.errors import InputError, Problems, printable
 
 GROUPS = ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
@@ -86,19 +86,21 @@ def load_cityscapes(
     classes: Sequence[str] | None = None,
     rules: ReadingRules = USUAL,
     ignore_ids: Collection[int] = (),
+    tell: Tell | None = None,
 ) -> SegmentationSplit:
     """A split of the tree. Raises InputError with a line for each of the first problems."""
     place = root / PICTURES / split
     names = _names(root, split)
     listed = CLASSES.ignoring(ignore_ids).in_order(classes, place)
     problems = Problems()
-    _refuse_unpaired(root, split, names, problems)
-    problems.refuse()
+    lacking = _refuse_unpaired(root, split, names, problems)
+    refuse_or_tell(problems, tell)
+    names, problems = [name for name in names if name not in lacking], Problems()
     pictures = find_files(root / PICTURES, [f"{split}/{name}{PICTURE}" for name in names], "picture", rules, problems)
     masks = find_files(root / MASKS, [f"{split}/{name}{MASK}" for name in names], "mask", rules, problems)
     objects = _objects(root, [f"{split}/{name}{OBJECTS}" for name in names], rules, problems)
     problems.refuse()
-    return build_split(Pairs(pictures, masks, objects), listed, printable(place), rules)
+    return build_split(Pairs(pictures, masks, objects), listed, printable(place), rules, tell)
 
 
 def splits_of(root: Path) -> list[str]:
@@ -120,7 +122,7 @@ def _names(root: Path, split: str) -> list[str]:
     place = root / PICTURES / split
     if not split or climbs(split) or not place.is_dir():
         known = printable(", ".join(splits_of(root)))
-        raise InputError(f"{printable(root / PICTURES)}: no split {show(split)}; there are {known or 'none'}")
+        raise NoSplit(f"{printable(root / PICTURES)}: no split {show(split)}; there are {known or 'none'}")
     names = _shots(place, PICTURE)
     if not names:
         raise InputError(f"{printable(place)}: no CITY/*{PICTURE} [D36]")
@@ -132,15 +134,16 @@ def _shots(place: Path, ending: str) -> list[str]:
     return sorted(name.removesuffix(ending) for name in found if name.endswith(ending))
 
 
-def _refuse_unpaired(root: Path, split: str, names: list[str], problems: Problems) -> None:
-    """Adds a problem for each picture without a mask and each mask without a picture."""
+def _refuse_unpaired(root: Path, split: str, names: list[str], problems: Problems) -> set[str]:
+    """Adds a problem for each picture without a mask, which are returned, and each mask without a picture."""
     place = root / MASKS / split
     found = {file for city in _folders(place) for file in (f"{city}/{name}" for name in list_files(place / city))}
-    for name in names:
-        if f"{name}{MASK}" not in found:
-            problems.add(f"{printable(root / PICTURES / split / name)}{PICTURE}: {_lacking(place, name, found)}")
+    lacking = {name for name in names if f"{name}{MASK}" not in found}
+    for name in sorted(lacking):
+        problems.add(f"{printable(root / PICTURES / split / name)}{PICTURE}: {_lacking(place, name, found)}")
     for name in sorted({file.removesuffix(MASK) for file in found if file.endswith(MASK)} - set(names)):
         problems.add(f"{printable(place / name)}{MASK}: no picture {printable(name)}{PICTURE} belongs to it [D34]")
+    return lacking
 
 
 def _lacking(place: Path, name: str, found: set[str]) -> str:

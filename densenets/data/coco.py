@@ -12,7 +12,7 @@ from densenets.config import ReadingRules
 from densenets.data.dataset import DetectionSplit, Objects
 from densenets.data.decode import climbs, locate
 from densenets.data.document import LARGEST_ID, Item, Items, first_places, floats, read_json
-from densenets.data.faults import CUT, USUAL, BoxReport, Skip, check_boxes, limit_skips, show, sift
+from densenets.data.faults import CUT, USUAL, BoxReport, NoSplit, Skip, check_boxes, limit_skips, show, sift
 from densenets.errors import InputError, Problems, printable
 
 LARGEST_AREA = 1e18  # px; the judge takes no more
@@ -56,7 +56,7 @@ def _annotation_file(folder: Path, split: str) -> Path:
     if found:
         names = printable(", ".join(path.name for path in found))
         raise InputError(f"{printable(folder)}: split {show(split)} could be any of {names}")
-    raise InputError(
+    raise NoSplit(
         f"{printable(folder)}: no split {show(split)}; looked for {printable(exact.name)}, the same "
         f"with a year behind {show(split)}, and {printable(split)}/{ROBOFLOW}"
     )

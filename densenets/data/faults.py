@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from densenets.config import ReadingRules
-from densenets.errors import PROBLEMS_SHOWN, Problems, printable
+from densenets.errors import PROBLEMS_SHOWN, InputError, Problems, printable
 
 USUAL = ReadingRules()
 CUT = "boxes cut at the edge of their image [D11]"
@@ -17,6 +17,10 @@ BEYOND = "more than rounding outside the image [D11]"
 
 Place = Callable[[int], tuple[str, str]]  # row -> (its file, the words that name it there)
 Words = Callable[[int], str]  # row -> what is wrong with it, with its code
+
+
+class NoSplit(InputError):
+    """A split that a data set does not have."""
 
 
 class Skip(NamedTuple):

@@ -1,6 +1,7 @@
 """Masks as files: the id (or the colour) of each pixel, decoded as it is written, and what becomes of it."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,28 @@ FORMATS = ("PNG", "BMP")
 SHALLOW = {"1": "1 bit", "L;2": "2 bits", "L;4": "4 bits"}  # Pillow's words; readers stretch such values up to 255
 STRANGER = 254  # of an id that is not known, while a mask is read: no label, as there are 254 classes at most
 SHOWN = 5  # unknown ids of a mask that are told
+
+
+class UnknownIds(InputError):
+    """A mask that holds what its class list does not. ids: of that what `--ignore-ids` takes."""
+
+    ids: tuple[int, ...] = ()
+
+
+def told_together(first: str, found: Sequence[Sequence[int]], by_names: bool) -> str:
+    """Masks with unknown ids in one line, and the flags that may help.
+
+    first: the line of the first of them. found: the `ids` of each; by_names: of a set whose classes `--classes` gives.
+    """
+    ids = sorted({number for one in found for number in one})
+    named = " ".join(map(str, ids)) if len(ids) <= 2 * SHOWN else ""
+    line = first.removesuffix(" [D31]")
+    if len(found) > 1:
+        line += f"; {len(found) - 1} more masks hold such too" + (f", in all {named}" if named else "")
+    if ids:
+        line += f"; --ignore-ids {named or 'ID ...'} takes {'it' if len(ids) == 1 else 'them'} as of no class"
+        line += ", else --classes lacks a name" if by_names else ""
+    return f"{line} [D31]"
 
 
 class Header(NamedTuple):
@@ -100,7 +123,10 @@ def to_labels(ids: np.ndarray, table: np.ndarray, name: str) -> np.ndarray:
     labels = cv2.LUT(ids.astype(np.uint8, copy=False), narrow)
     strange = labels == STRANGER if wide is None else (labels == STRANGER) | wide
     if strange.any():
-        raise InputError(f"{name}: {_told('id', *np.unique(ids[strange], return_counts=True))} [D31]")
+        found, counts = np.unique(ids[strange], return_counts=True)
+        fault = UnknownIds(f"{name}: {_told('id', found, counts)} [D31]")
+        fault.ids = tuple(number for number in found.tolist() if 0 <= number <= 255)
+        raise fault
     return labels
 
 
@@ -116,7 +142,7 @@ def colours_to_labels(
     if strange.any():
         found, counts = np.unique(codes[strange], return_counts=True)
         colours = [f"{code >> 16},{code >> 8 & 255},{code & 255}" for code in found.tolist()]
-        raise InputError(f"{name}: {_told('color', np.array(colours), counts)} [D31]")
+        raise UnknownIds(f"{name}: {_told('color', np.array(colours), counts)} [D31]")
     return to_labels(ids[place], table, name)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from densenets.config import ReadingRules
 from densenets.data.class_list import ClassList, named_classes, read_classes
 from densenets.data.decode import climbs, list_files
-from densenets.data.faults import USUAL, show
-from densenets.data.segmentation import Pairs, SegmentationSplit, build_split, find_files
+from densenets.data.faults import USUAL, NoSplit, show
+from densenets.data.segmentation import Pairs, SegmentationSplit, Tell, build_split, find_files, refuse_or_tell
 from densenets.data.voc import PICTURES
 from densenets.errors import InputError, Problems, printable
 
@@ -25,6 +25,7 @@ def load_masks(
     classes: Sequence[str] | None = None,
     rules: ReadingRules = USUAL,
     ignore_ids: Collection[int] = (),
+    tell: Tell | None = None,
 ) -> SegmentationSplit:
     """A split of the folder. Raises InputError with a line for each of the first problems."""
     listed = class_list(root, classes).ignoring(ignore_ids).in_order(classes, root)
@@ -40,14 +41,15 @@ def load_masks(
             problems.add(
                 f"{_told(root, 'masks', split, masks[stem])}: no picture images/{split}/{printable(stem)}.* [D34]"
             )
-    problems.refuse()
-    stems = sorted(pictures)
+    refuse_or_tell(problems, tell)
+    stems = sorted({*pictures} & {*masks})
+    problems = Problems()
     found = Pairs(
         find_files(root / "images", [f"{split}/{pictures[stem]}" for stem in stems], "picture", rules, problems),
         find_files(root / "masks", [f"{split}/{masks[stem]}" for stem in stems], "mask", rules, problems),
     )
     problems.refuse()
-    return build_split(found, listed, printable(root / "images" / split), rules)
+    return build_split(found, listed, printable(root / "images" / split), rules, tell)
 
 
 def splits_of(root: Path) -> list[str]:
@@ -72,7 +74,7 @@ def _folder(place: Path, split: str) -> Path:
     if split and not climbs(split) and (place / split).is_dir():
         return place / split
     known = printable(", ".join(splits_of(place.parent)))
-    raise InputError(f"{printable(place)}: no split {show(split)}; there are {known or 'none'}")
+    raise NoSplit(f"{printable(place)}: no split {show(split)}; there are {known or 'none'}")
 
 
 def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, str]:

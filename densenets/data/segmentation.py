@@ -1,7 +1,8 @@
 """A segmentation split as arrays, and the samples drawn from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,22 @@ class Pairs(NamedTuple):
     masks: Sequence[str]
     instances: Sequence[str] | None = None
 
+    def only(self, kept: Sequence[bool]) -> "Pairs":
+        """Those that are kept."""
+        return Pairs(*(None if column is None else [*compress(column, kept)] for column in self))  # type: ignore[arg-type]
+
+
+Tell = Callable[[str], None]  # gets a line for each pair that cannot be used and is left out
+
+
+def refuse_or_tell(problems: Problems, tell: Tell | None) -> None:
+    """Without `tell` a problem ends the reading."""
+    if tell is None:
+        problems.refuse()
+    for line in problems.lines:
+        assert tell is not None
+        tell(line)
+
 
 def find_files(folder: Path, names: Sequence[str], what: str, rules: ReadingRules, problems: Problems) -> list[str]:
     """Full paths of files named relative to a folder; what is missing, or behind a link that leads out, is told."""
@@ -103,16 +120,21 @@ def find_files(folder: Path, names: Sequence[str], what: str, rules: ReadingRule
     return list(found.files.tolist())
 
 
-def build_split(pairs: Pairs, classes: ClassList, where: str, rules: ReadingRules = USUAL) -> SegmentationSplit:
+def build_split(
+    pairs: Pairs, classes: ClassList, where: str, rules: ReadingRules = USUAL, tell: Tell | None = None
+) -> SegmentationSplit:
     """A split of files that exist. where: what an error calls it.
 
     Of each file the header is read; one that cannot be is left to whoever reads the picture, which may be skipped then.
     """
+    problems, sizes = Problems(), list[Size | None]()
+    for file, mask in zip(pairs.files, pairs.masks, strict=True):
+        before, size = problems.count, _size(file, mask, classes, rules, problems)
+        sizes.append(size if problems.count == before else None)
+    refuse_or_tell(problems, tell)
+    pairs = pairs.only([size is not None for size in sizes])
     if not len(pairs.files):
         raise InputError(f"{where}: no images [D36]")
-    problems = Problems()
-    sizes = [_size(file, mask, classes, rules, problems) for file, mask in zip(pairs.files, pairs.masks, strict=True)]
-    problems.refuse()
     groups = classes.groups and (classes.groups[0], np.array(classes.groups[1], dtype=np.int64))
     return SegmentationSplit(
         classes=classes.names,
@@ -122,7 +144,7 @@ def build_split(pairs: Pairs, classes: ClassList, where: str, rules: ReadingRule
         files=np.array(pairs.files),
         masks=np.array(pairs.masks),
         instances=None if pairs.instances is None else np.array(pairs.instances),
-        sizes=np.array(sizes, dtype=np.int64),
+        sizes=np.array([size for size in sizes if size is not None], dtype=np.int64),
         train_ids=classes.table(),
         groups=groups,
         counted=np.isin(np.arange(len(classes.names)), list(classes.counted)),

@@ -22,7 +22,7 @@ import numpy as np
 from densenets.config import ReadingRules
 from densenets.data.dataset import DetectionSplit, Objects
 from densenets.data.decode import Located, climbs, list_files, locate, read_bytes
-from densenets.data.faults import CUT, USUAL, Faults, Skip, check_boxes, limit_skips, show, sift
+from densenets.data.faults import CUT, USUAL, Faults, NoSplit, Skip, check_boxes, limit_skips, show, sift
 from densenets.errors import InputError, Problems, printable
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -72,7 +72,7 @@ def split_names(root: Path, split: str, part: str = "Main") -> list[str]:
     path = folder / f"{split}.txt"
     if climbs(split) or not path.is_file():
         known = printable(", ".join(sorted(file.stem for file in folder.glob("*.txt"))))
-        raise InputError(f"{printable(path)}: no such split; there are {known or 'none'}")
+        raise NoSplit(f"{printable(path)}: no such split; there are {known or 'none'}")
     text = read_bytes(path).decode("utf-8-sig", "surrogateescape")  # as the system decodes the names of files
     lines = [line.strip() for line in text.split("\n")]
     names = [line for line in lines if line]

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from densenets.config import PictureRules, ReadingRules, TrainDetection
 from densenets.data import open_split
 from densenets.data.coco import load_coco
 from densenets.data.dataset import DetectionSplit
+from densenets.data.faults import NoSplit
 from densenets.data.summary import note_report, skip_report, write_skips
 from densenets.errors import InputError, printable
 
@@ -27,11 +28,22 @@ def open_training(settings: TrainDetection) -> tuple[DetectionSplit, DetectionSp
     if (settings.train_annotations is None) != (settings.val_annotations is None):
         raise InputError("--train-annotations and --val-annotations go together")
     rules = rules_of(settings)
-    train = open_one(settings.data, settings.train_split, settings.train_annotations, settings.train_images, rules)
+    with naming("--train-split"):
+        train = open_one(settings.data, settings.train_split, settings.train_annotations, settings.train_images, rules)
     if train.crowd.all():
         raise InputError(f"{_told(settings)}: no object to learn from [D36]")
     names = (settings.data, settings.val_split, settings.val_annotations, settings.val_images)
-    return train, open_one(*names, rules, train.classes)
+    with naming("--val-split"):
+        return train, open_one(*names, rules, train.classes)
+
+
+@contextlib.contextmanager
+def naming(flag: str) -> Iterator[None]:
+    """A split that is not there is told with the flag that names another."""
+    try:
+        yield
+    except NoSplit as fault:
+        raise InputError(f"{flag}: {fault}") from fault
 
 
 def _told(settings: TrainDetection) -> str:

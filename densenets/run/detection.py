@@ -19,7 +19,7 @@ from densenets.metrics.judge import CocoJudge
 from densenets.metrics.official import find_judge
 from densenets.metrics.parts import part_files, read_parts, remove_parts
 from densenets.metrics.predictions import Predictions, check_columns, read_predictions, write_predictions
-from densenets.run.data import list_skips, open_one, open_training, rules_of, tell_reading
+from densenets.run.data import list_skips, naming, open_one, open_training, rules_of, tell_reading
 from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, new_folder, provenance, rank
 from densenets.run.pictures import write_sheet
@@ -89,7 +89,8 @@ class Detection:
         source = {**asked, "data": None if asked["annotations"] else asked["data"] or "streets"}
         source["split"] = settings.split
         places = (source["data"] or "", settings.split, asked["annotations"], asked["images"])
-        split = open_one(*places, rules_of(settings), classes)
+        with naming("--split"):
+            split = open_one(*places, rules_of(settings), classes)
         if rank() == 0:
             tell_reading([split], out := Path(settings.out) if settings.out else None)
             list_skips([split], out)

@@ -6,6 +6,7 @@ import numpy as np
 
 from densenets.contract import IGNORED
 from densenets.data.decode import AnimationError, PictureError
+from densenets.data.mask_files import UnknownIds, told_together
 from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError, Problems
 from densenets.run.folder import rank
@@ -15,32 +16,32 @@ TRAIN_IDS = 19  # of Cityscapes, as many as its classes: masks that hold them ha
 log = logging.getLogger(__name__)
 
 
-def look_at_masks(split: SegmentationSplit, where: str, training: bool) -> None:
+def look_at_masks(split: SegmentationSplit, where: str, training: bool, by_names: bool = False) -> None:
     """Of a split to train on, or to choose by: reads its first and its last mask and some between.
 
-    where: what an error calls the split. Raises InputError with the lines that reading them later would end with, and
-    where no mask at all has a pixel of a class.
+    where: what an error calls the split. by_names: its classes come from --classes. Raises InputError with the lines
+    that reading them later would end with, one for all masks with unknown ids, and where no mask at all has a pixel of
+    a class.
     """
     problems, shares = Problems(), np.zeros(256, dtype=np.int64)  # px of each label
-    sample = sampled(len(split))
+    sample, unknown = sampled(len(split)), list[UnknownIds]()
     for index in sample:
         try:
             mask = split.truth(index, instances=not training)
             shares += np.bincount(mask.ids.numpy().ravel(), minlength=256)
+        except UnknownIds as fault:
+            unknown.append(fault)
         except InputError as fault:
             if not (training and _may_be_skipped(split, fault)):
                 for line in str(fault).splitlines():
                     problems.add(line)
+    if unknown:
+        problems.add(told_together(str(unknown[0]), [fault.ids for fault in unknown], by_names))
     problems.refuse()
     if not shares[:IGNORED].any() and not has_labels(split, training):
         raise InputError(f"{where}: no pixel of a class in any mask [D36]")
     if rank() == 0 and looks_like_train_ids(split, shares):
-        log.warning(
-            "warning: %s: no id above 18 in %d masks of it, and most pixels are of no class: these look like train ids "
-            "under the name of labelIds, which are read as other classes; take the masks as they were downloaded [D32]",
-            where,
-            len(sample),
-        )
+        log.warning("warning: %s: %s [D32]", where, train_ids_told(len(sample)))
 
 
 def sampled(count: int) -> list[int]:
@@ -55,10 +56,20 @@ def has_labels(split: SegmentationSplit, training: bool = False) -> bool:
         try:
             if bool((split.truth(index).ids != IGNORED).any()):
                 return True
+        except UnknownIds as fault:
+            raise InputError(told_together(str(fault), [fault.ids], by_names=False)) from fault
         except InputError as fault:
             if not (training and _may_be_skipped(split, fault)):
                 raise
     return False
+
+
+def train_ids_told(count: int) -> str:
+    """Of so many masks."""
+    return (
+        f"no id above 18 in {count} masks of it, and most pixels are of no class: these look like train ids under the "
+        "name of labelIds, which are read as other classes; take the masks as they were downloaded"
+    )
 
 
 def looks_like_train_ids(split: SegmentationSplit, shares: np.ndarray) -> bool:

@@ -28,7 +28,7 @@ from densenets.metrics.prediction_masks import judge_folder, prediction_name, wr
 from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted, told
 from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.metrics.segmentation_table import format_table
-from densenets.run.data import list_skips, rules_of, streets_folder, tell_reading
+from densenets.run.data import list_skips, naming, rules_of, streets_folder, tell_reading
 from densenets.run.evaluation import RESULTS, is_source, judge_checkpoint, read_results, said_earlier, write_results
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank
 from densenets.run.labels import has_labels, look_at_masks
@@ -120,10 +120,12 @@ class Segmentation:
     def open_training(self, settings: TrainSegmentation) -> tuple[SegmentationSplit, SegmentationSplit]:
         """Classes that the masks of the two splits know by the same ids."""
         ignored = settings.ignore_ids
-        train = open_one(settings, settings.data, settings.train_split, settings.classes or None, ignored)
-        val = open_one(settings, settings.data, settings.val_split, train.classes, ignored)
+        with naming("--train-split"):
+            train = open_one(settings, settings.data, settings.train_split, settings.classes or None, ignored)
+        with naming("--val-split"):
+            val = open_one(settings, settings.data, settings.val_split, train.classes, ignored)
         for split, name in ((train, settings.train_split), (val, settings.val_split)):
-            look_at_masks(split, _told(settings.data, name), training=split is train)
+            look_at_masks(split, _told(settings.data, name), split is train, bool(settings.classes))
         return train, val
 
     def judged_on(self, settings: TrainSegmentation) -> dict[str, Any]:
@@ -158,7 +160,8 @@ class Segmentation:
         ignored = settings.ignore_ids
         if ignored is None:
             ignored = known.get("ignore_ids") or [] if _same_place(settings.data, known.get("data")) else []
-        split = open_one(settings, data, settings.split, classes, ignored)
+        with naming("--split"):
+            split = open_one(settings, data, settings.split, classes, ignored)
         if rank() == 0:
             tell_reading([split], out := Path(settings.out) if settings.out else None)
             list_skips([split], out)

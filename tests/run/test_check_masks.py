@@ -85,9 +85,54 @@ def test_what_a_training_skips_is_an_error_where_it_is_too_much_or_strict(folder
 def test_splits_that_cannot_be_opened(folder: Path, tmp_path: Path) -> None:
     save(folder / "masks" / "train" / "00.png", ids(17, 24, (0, 1)))
     (folder / "images" / "val" / "01.png").unlink()
+    (folder / "masks" / "val" / "02.png").unlink()
     code, report = check(folder, tmp_path / "out")
-    assert (code, codes(report), report["splits"]) == (2, ["D34", "D34"], {})
+    assert (code, codes(report)) == (2, ["D34", "D34", "D34"])
+    lines = [row["line"] for row in report["problems"]]
+    assert lines[0].startswith(f"{folder}/masks/train/00.png: 24x17, but its picture ")
+    assert lines[1:] == [
+        f"{folder}/masks/val/01.png: no picture images/val/01.* [D34]",
+        f"{folder}/images/val/02.png: no mask masks/val/02.png [D34]",
+    ]
+    assert {name: split["images"] for name, split in report["splits"].items()} == {"train": 119, "val": 2}
     assert "Not usable as it is" in (tmp_path / "out" / "check.html").read_text()
+
+
+def test_one_missing_mask_of_the_other_layouts(tmp_path: Path) -> None:
+    """The rest of its split is looked at all the same."""
+    city, voc = write_cityscapes(tmp_path / "c"), write_voc(tmp_path / "v")
+    shot(city, 1, "gtFine", "gtFine_labelIds").unlink()
+    (voc / "SegmentationClass" / "2007_000001.png").unlink()
+    for data in (city, voc):
+        code, report = check(data, tmp_path / "out")
+        assert (code, codes(report), report["splits"]["train"]["images"]) == (2, ["D34"], 2)
+    for kind in ("labelIds", "instanceIds"):
+        for number in (0, 2):
+            shot(city, number, "gtFine", f"gtFine_{kind}").unlink()
+    code, report = check(city, tmp_path / "out")
+    assert (code, codes(report), report["splits"]) == (2, ["D34", "D34", "D34", "D36"], {})
+
+
+def test_too_few_names_are_one_line_a_split(folder: Path, tmp_path: Path) -> None:
+    (folder / "classes.txt").unlink()
+    code, report = check(folder, tmp_path / "out", "--classes", "sky", "road")
+    assert (code, codes(report)) == (2, ["D31", "D31"])
+    (line,) = [row["line"] for row in report["problems"] if row["split"] == "train"]
+    assert line.startswith(f"{folder}/masks/train/00.png: not of the class list: id 2 on ")
+    flag = "--ignore-ids 2 takes it as of no class, else --classes lacks a name [D31]"
+    assert line.endswith(f" pixels; 119 more masks hold such too, in all 2; {flag}")
+
+
+def test_train_ids_under_the_name_of_label_ids(tmp_path: Path) -> None:
+    data = write_cityscapes(tmp_path / "set", count=4)
+    for number in range(4):
+        street = np.random.default_rng(number).choice(np.array([0, 1, 2, 8, 13], np.uint8), (32, 64))
+        save(shot(data, number, "gtFine", "gtFine_labelIds"), street)
+        shot(data, number, "gtFine", "gtFine_instanceIds").unlink()
+    code, report = check(data, tmp_path / "out")
+    assert code == 0
+    (line,) = [row["line"] for row in report["problems"] if row["code"] == "D32"]
+    assert line.startswith("split train: no id above 18 in 4 masks of it, and most pixels are of no class: these look ")
 
 
 def test_classes_that_are_not_taught(folder: Path, tmp_path: Path) -> None:
@@ -120,8 +165,6 @@ def test_a_test_split_whose_labels_a_server_has(tmp_path: Path) -> None:
 def test_the_other_layouts(tmp_path: Path) -> None:
     code, report = check(write_cityscapes(tmp_path / "c"), tmp_path / "out")
     assert (code, len(report["splits"]["train"]["classes"])) == (0, 19)
-    shot(tmp_path / "c", 0, "gtFine", "gtFine_labelIds").unlink()
-    assert codes(check(tmp_path / "c", tmp_path / "out")[1]) == ["D34"]
     code, report = check(write_voc(tmp_path / "v"), tmp_path / "out")
     assert (code, len(report["splits"]["train"]["classes"])) == (0, 21)
     (tmp_path / "v" / "ImageSets" / "Main").mkdir()
@@ -132,7 +175,7 @@ def test_the_other_layouts(tmp_path: Path) -> None:
 
 def test_names_for_a_set_without_a_class_list(folder: Path, tmp_path: Path) -> None:
     (folder / "classes.txt").unlink()
-    assert codes(check(folder, tmp_path / "out")[1]) == ["D36", "D36"]
+    assert codes(check(folder, tmp_path / "out")[1]) == ["D36"]  # of both splits, once
     words = ("--classes", "sky", "road", "--ignore-ids", "2")
     code, report = check(folder, tmp_path / "out", *words)
     assert (code, [row["name"] for row in report["splits"]["val"]["classes"]]) == (0, ["sky", "road"])

@@ -44,7 +44,9 @@ def test_an_unknown_id_is_told_before_the_training(tmp_path: Path, split: str, p
     data = folder(tmp_path / "set")
     save(data / "masks" / split / f"{place}.png", np.full((16, 16), 77, np.uint8))
     settings = TrainSegmentation(data=str(data), out=str(tmp_path / "run"), accelerator="cpu", size=32, workers=0)
-    with pytest.raises(InputError, match=rf"masks/{split}/{place}.png: .*id 77 on 256 pixels \[D31\]"):
+    with pytest.raises(
+        InputError, match=rf"masks/{split}/{place}.png: .*id 77 on 256 pixels; --ignore-ids 77 .* \[D31\]"
+    ):
         train_segmentation(settings)
     assert not (tmp_path / "run").exists()
 
@@ -52,10 +54,44 @@ def test_an_unknown_id_is_told_before_the_training(tmp_path: Path, split: str, p
 def test_all_of_the_sample_is_told_at_once(tmp_path: Path) -> None:
     data = folder(tmp_path)
     for place in ("01", "03"):
-        save(data / f"masks/val/{place}.png", np.full((16, 16), 77, np.uint8))
+        broken = data / f"masks/val/{place}.png"
+        broken.write_bytes(broken.read_bytes()[:-40])
     with pytest.raises(InputError) as fault:
         opened(data)
     assert [line.partition(":")[0][-6:] for line in str(fault.value).splitlines()] == ["01.png", "03.png"]
+
+
+def test_too_few_names_are_one_line(tmp_path: Path) -> None:
+    data = folder(tmp_path)
+    (data / "classes.txt").unlink()
+    for place, number in (("01", 77), ("03", 78), ("04", 77)):
+        save(data / f"masks/val/{place}.png", np.full((16, 16), number, np.uint8))
+    with pytest.raises(InputError) as fault:
+        opened(data, classes=["sky", "road", "car"])
+    assert str(fault.value) == (
+        f"{data}/masks/val/01.png: not of the class list: id 77 on 256 pixels; 2 more masks hold such too, "
+        "in all 77 78; --ignore-ids 77 78 takes them as of no class, else --classes lacks a name [D31]"
+    )
+    opened(data, classes=["sky", "road", "car"], ignore_ids=[77, 78])
+
+
+def test_ids_that_no_flag_can_take(tmp_path: Path) -> None:
+    """Of 16 bits; and so many that their list would help nobody."""
+    data = folder(tmp_path)
+    save(data / "masks/val/02.png", np.full((16, 16), 300, np.uint16))
+    with pytest.raises(InputError, match=r"02\.png: not of the class list: id 300 on 256 pixels \[D31\]$"):
+        opened(data)
+    save(data / "masks/val/02.png", np.arange(256, dtype=np.uint8).reshape(16, 16))
+    with pytest.raises(InputError, match=r"and 247 more; --ignore-ids ID \.\.\. takes them as of no class \[D31\]$"):
+        opened(data)
+
+
+@pytest.mark.parametrize("flag", ["train_split", "val_split"])
+def test_a_split_that_is_not_there_is_told_with_its_flag(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(InputError) as fault:
+        opened(folder(tmp_path), **{flag: "x"})
+    name = flag.replace("_", "-")
+    assert str(fault.value) == f'--{name}: {tmp_path}/images: no split "x"; there are train, val'
 
 
 def test_no_more_masks_are_read_than_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from densenets.data.checks.findings import CODE, Findings
 from densenets.data.checks.pictures import in_processes
 from densenets.data.checks.statistics import image_sizes
 from densenets.data.decode import AnimationError, PictureError
+from densenets.data.mask_files import UnknownIds, told_together
 from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError, printable
 
@@ -20,12 +21,14 @@ RARE = 1e-4  # of all pixels with a class
 class MaskSeen(NamedTuple):
     """pixels: (256,) int64, how many of each label; all 0 where it cannot be read. fault: words and code.
 
-    replaceable: a training takes another picture in its place.
+    replaceable: a training takes another picture in its place. unknown: of a mask with ids that are not of the class
+    list those that can be ignored, else None.
     """
 
     pixels: np.ndarray
     fault: tuple[str, str] | None = None
     replaceable: bool = False
+    unknown: tuple[int, ...] | None = None
 
 
 def inspect_masks(split: SegmentationSplit, workers: int) -> list[MaskSeen]:
@@ -46,20 +49,35 @@ def _inspect(split: SegmentationSplit, index: int) -> MaskSeen:
         match = CODE.search(message)
         fault = (message[: match.start()], match[1]) if match else (message, "D01")
         replaceable = isinstance(error, PictureError) and not isinstance(error, AnimationError)
-        return MaskSeen(np.zeros(256, dtype=np.int64), fault, replaceable)
+        unknown = error.ids if isinstance(error, UnknownIds) else None
+        return MaskSeen(np.zeros(256, dtype=np.int64), fault, replaceable, unknown)
     return MaskSeen(np.bincount(mask.ids.numpy().ravel(), minlength=256))
 
 
-def judge_masks(masks: Sequence[MaskSeen], split: SegmentationSplit, findings: Findings, for_training: bool) -> None:
-    """Faults of each, and what of the whole can hardly be meant. for_training: as of `judge_pictures`."""
+def judge_masks(
+    masks: Sequence[MaskSeen], split: SegmentationSplit, findings: Findings, for_training: bool, by_names: bool = False
+) -> None:
+    """Faults of each, those of unknown ids together, and what of the whole can hardly be meant.
+
+    for_training: as of `judge_pictures`; by_names: as of `told_together`.
+    """
+    unknown = [mask.unknown for mask in masks if mask.unknown is not None]
+    told = False
     for mask, file, picture in zip(masks, split.masks.tolist(), split.files.tolist(), strict=True):
-        if mask.fault:
+        if mask.fault and mask.unknown is not None:
+            if not told:
+                words = told_together(mask.fault[0], unknown, by_names).removesuffix(" [D31]")
+                findings.error("D31", (file, ""), words, picture)
+            told = True
+        elif mask.fault:
             tell = findings.leave_out if for_training and mask.replaceable else findings.error
             tell(mask.fault[1], (file, ""), mask.fault[0], picture)
     empty = [not mask.fault and not mask.pixels[:IGNORED].any() for mask in masks]
     findings.note("masks without a pixel of any class, which teach nothing [D35]", sum(empty))
     read = sum(not mask.fault for mask in masks)
-    if read and sum(empty) == read:
+    if not read:  # nothing is known of its classes
+        return
+    if sum(empty) == read:
         place = (str(split.masks[0]), "")
         tell = findings.warn if findings.split.startswith("test") else findings.error  # whose labels a server has
         tell("D36", place, "like all masks of the split, without a pixel of any class")

@@ -15,6 +15,7 @@ from densenets.data.checks.mask_pairs import (
     describe_masks,
     inspect_masks,
     judge_masks,
+    pixels_of,
 )
 from densenets.data.checks.pictures import Job, Picture, inspect_all, judge_pictures, judge_twins, kinds
 from densenets.data.checks.source import is_training
@@ -23,8 +24,9 @@ from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError, StorageError, printable
 from densenets.heads import heads_of
 from densenets.run.check.mask_page import mask_text, write_mask_page
-from densenets.run.data import rules_of, streets_folder
+from densenets.run.data import naming, rules_of, streets_folder
 from densenets.run.folder import make_folder, write_json
+from densenets.run.labels import looks_like_train_ids, train_ids_told
 from densenets.storage import write_durably
 
 
@@ -89,13 +91,18 @@ def _open(root: Path, settings: CheckData) -> list[CheckedMasks]:
         raise InputError(f"{printable(root)}: no split found")
     classes: Sequence[str] | None = settings.classes or None
     splits = []
+    told = set[str]()  # what is wrong with all splits alike, as a class list that is missing, is told of the first
     for name in names:
         findings = Findings(name)
         splits.append(CheckedMasks(name, findings))
         try:
-            split = open_segmentation(root, name, classes, _lenient(settings), settings.ignore_ids)
+            with naming("--splits"):
+                split = open_segmentation(
+                    root, name, classes, _lenient(settings), settings.ignore_ids, tell=findings.refused
+                )
         except InputError as fault:
-            findings.refused(str(fault))
+            findings.refused("\n".join(line for line in str(fault).splitlines() if line not in told))
+            told.update(str(fault).splitlines())
             continue
         splits[-1].split = split
         classes = split.classes if is_training(name) else classes
@@ -117,7 +124,9 @@ def _look(splits: list[CheckedMasks], settings: CheckData) -> None:
         checked.pictures = inspect_all(jobs, settings.workers)
         checked.masks = inspect_masks(split, settings.workers)
         judge_pictures(checked.pictures, files, sizes, checked.findings, training)
-        judge_masks(checked.masks, split, checked.findings, training)
+        judge_masks(checked.masks, split, checked.findings, training, bool(settings.classes))
+        if looks_like_train_ids(split, pixels_of(checked.masks)):
+            checked.findings.warn("D32", (f"split {checked.name}", ""), train_ids_told(len(checked.masks)))
         for what, count in split.remarks.items():
             checked.findings.note(what, count)
         checked.statistics = {**describe_masks(checked.masks, split), **kinds(checked.pictures)}
