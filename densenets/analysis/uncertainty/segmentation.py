@@ -37,7 +37,7 @@ def segmentation_samples(counts: ImageCounts, classes: Sequence[str], draws: int
 def _drawn(pixels: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """(2 + C, D): `NAMES` and the IoUs. pixels: (N, 3, C) as of `ImageCounts`."""
     images, kinds, classes = pixels.shape
-    flat = pixels.reshape(images, -1).astype(np.float64)  # exact up to 2^53 px of all images together
+    flat = pixels.reshape(images, kinds * classes).astype(np.float64)  # exact up to 2^53 px of all images together
     found = np.empty((draws, 2 + classes))
     for piece, weights in blocks(images, draws, seed):
         sums = (weights.T @ flat).reshape(-1, kinds, classes)
