@@ -15,6 +15,7 @@ CELLS = ["red blood cell", "white blood cell", "platelet"]
 STREET = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 COCO_LIKE = [f"made-up class {number}" for number in range(1, 81)]
 KINDS = {"classification": 0.2, "localisation": 0.5, "both": 0.1, "duplicate": 0.05, "background": 0.3, "missed": 0.6}
+KINDS |= {"false positives": 0.7, "false negatives": 0.8}
 DETECTORS = [  # name, backbone, weights, AP, M parameters, M MAdds, ms
     ("v1", "v1", None, 0.431, 5.10, 1210.0, 31.0),
     ("v2", "v2", None, 0.512, 4.34, 789.0, 27.5),
@@ -30,7 +31,7 @@ SEGMENTERS = [
 ]
 
 
-def detection(folder: Path, classes: list[str] = CELLS) -> Comparison:
+def detection(folder: Path, classes: list[str] = CELLS, pictures: int = 8) -> Comparison:
     """Five models of three seeds: one failed cell, one model that never finished, one without latency, ties."""
     models = [_model(row, "detection", "ssdlite", (320, 320), classes, seeds=3) for row in DETECTORS]
     dead = models[3].cells[2]
@@ -43,13 +44,17 @@ def detection(folder: Path, classes: list[str] = CELLS) -> Comparison:
     lost.width, lost.cells[0].state, lost.cells[0].scores, lost.cells[0].curves = 2.0, "failed", {}, []
     lost.cells[0].fault = "out of memory: 16.0 GiB are not enough; lower --batch-size [T20]"
     models[0].latency = {}
-    return _whole("detection", "BCCD (made up)", "AP", [*models, lost], classes, _pictures(folder, models, _boxes))
+    return _whole(
+        "detection", "BCCD (made up)", "AP", [*models, lost], classes, _pictures(folder, models, _boxes, pictures)
+    )
 
 
-def segmentation(folder: Path) -> Comparison:
+def segmentation(folder: Path, pictures: int = 8) -> Comparison:
     """Four models of one seed each."""
     models = [_model(row, "segmentation", "lraspp", (360, 480), STREET, seeds=1) for row in SEGMENTERS]
-    return _whole("segmentation", "CamVid (made up)", "mIoU", models, STREET, _pictures(folder, models, _masks))
+    return _whole(
+        "segmentation", "CamVid (made up)", "mIoU", models, STREET, _pictures(folder, models, _masks, pictures)
+    )
 
 
 def many_classes(folder: Path) -> Comparison:
@@ -189,7 +194,7 @@ def _differences(models: list[Model], key: str) -> list[Difference]:
 # Pictures
 
 
-def _pictures(folder: Path, models: list[Model], draw: object, count: int = 8) -> list[Picture]:
+def _pictures(folder: Path, models: list[Model], draw: object, count: int) -> list[Picture]:
     from PIL import Image
 
     (folder / "pictures").mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ from densenets.analysis.report.shapes import Line, Mark, Shape, colour_class, sa
 from densenets.analysis.report.words import finite, in_order, name, plural, score, title_of
 from densenets.page import as_text
 
-SIZE = (480.0, 300.0)
-SMALL = (480.0, 240.0)
+SIZE = (430.0, 280.0)
+SMALL = (430.0, 220.0)
 MOST = 300  # points of a line
 
 Points = list[tuple[float, float]]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from densenets.analysis.comparison import Comparison, Interval, Model
 from densenets.analysis.report.tables import Column, number, scrolling, sortable, text_cell
 from densenets.analysis.report.words import (
-    MEANINGS,
     finite,
     in_order,
     interval_of,
+    meaning_of,
     name,
     score,
     shortened,
@@ -29,12 +29,12 @@ def section(comparison: Comparison) -> str:
         return ""
     single = "AP" if comparison.task == "detection" else "IoU"
     title = "By class and size of object" if single == "AP" else "By class"
-    return (
-        f'<section id="classes"><h2>{title}</h2><p class="quiet">Means over seeds; below, the {comparison.level:.0%} interval over images. '
-        f"Darker is higher, on one scale from 0 to 1. "
-        f"– : nothing of the kind is in the split.</p>{_scores(models, scores)}{_classes(models, classes, single)}"
-        f"</section>"
+    words = (
+        f"Means over seeds; below, the {comparison.level:.0%} interval over images. Darker is higher, on one scale "
+        f"from 0 to 1. – : nothing of the kind is in the split."
     )
+    tables = _scores(models, scores) + _classes(models, classes, single)
+    return f'<section id="classes"><h2>{title}</h2><p class="quiet">{words}</p>{tables}</section>'
 
 
 def scores_of(comparison: Comparison) -> list[str]:
@@ -48,7 +48,7 @@ def _scores(models: Sequence[Model], keys: Sequence[str]) -> str:
         return ""
     heads = "".join(f'<th scope="col" class="number">{name(model.name, 24)}</th>' for model in models)
     rows = "".join(
-        f'<tr><th scope="row">{as_text(title_of(key))}<small>{as_text(MEANINGS.get(key, ""))}</small></th>'
+        f'<tr><th scope="row">{as_text(title_of(key))}<small>{as_text(meaning_of(key))}</small></th>'
         f"{''.join(_cell(interval_of(model, key)) for model in models)}</tr>"
         for key in keys
     )

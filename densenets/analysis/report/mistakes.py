@@ -13,6 +13,8 @@ KINDS = {
     "duplicate": "A second box on an object that a better box already found.",
     "background": "A box where no object is.",
     "missed": "An object that no box found, not even a poor one.",
+    "false positives": "All wrong boxes together.",
+    "false negatives": "All objects without a right box together.",
 }
 
 
@@ -27,7 +29,7 @@ def section(comparison: Comparison) -> str:
     top = max([*values, 1e-9])
     cards = "".join(_card(key, models, top) for key in kinds)
     return (
-        f'<section id="errors"><h2>Error types</h2><p class="quiet">AP that a model would gain if its errors of this '
+        f'<section id="errors"><h2>Error types</h2><p class="quiet">AP50 that a model would gain if its errors of this '
         f"one kind were mended and all else stayed; all charts have one scale, up to {score(top)}. The kinds do not "
         f'add up: a mended error often uncovers another.</p><div class="kinds">{cards}</div></section>'
     )

@@ -7,7 +7,7 @@ from densenets.analysis.report import curves, details, heat, matrix, mistakes, p
 from densenets.analysis.report.png import write_plots
 from densenets.analysis.report.rows import write_rows
 from densenets.analysis.report.style import SCRIPT, STYLE
-from densenets.analysis.report.words import name, plural
+from densenets.analysis.report.words import name, place_of, plural
 from densenets.page import as_text, document
 from densenets.storage import write_durably
 
@@ -55,7 +55,9 @@ def build_page(comparison: Comparison, folder: Path) -> str:
         details.commands(comparison),
     ]
     shown = [section for section in sections if section]
-    return document(f"Comparison on {comparison.data}", STYLE, [_head(comparison), _leads(shown), *shown], SCRIPT)
+    return document(
+        f"Comparison on {place_of(comparison.data)}", STYLE, [_head(comparison), _leads(shown), *shown], SCRIPT
+    )
 
 
 def _head(comparison: Comparison) -> str:
@@ -70,7 +72,7 @@ def _head(comparison: Comparison) -> str:
     cards = "".join(f"<div><dt>{word}</dt><dd>{value}</dd></div>" for word, value in facts)
     return (
         f'<header><p class="quiet">{as_text(comparison.task.capitalize())}</p>'
-        f"<h1>{plural(len(comparison.models), 'model')} compared on {name(comparison.data)}</h1>"
+        f"<h1>{plural(len(comparison.models), 'model')} compared on {name(place_of(comparison.data))}</h1>"
         f'<p class="verdict">{ranking.verdict(comparison)}</p><dl class="cards">{cards}</dl></header>'
     )
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from densenets.analysis.comparison import Comparison, Model
 from densenets.analysis.report.tables import scrolling
-from densenets.analysis.report.words import BY_KEY, MISSING, in_order, name, three
+from densenets.analysis.report.words import BY_KEY, MISSING, in_order, name, place_of, three
 from densenets.page import as_text
 
 
@@ -101,8 +101,8 @@ def section(comparison: Comparison) -> str:
     return (
         f'<section id="published"><h2>The papers’ figures beside ours</h2><p><strong>Theirs, not ours:</strong> their '
         f"scores are of other data, far longer trainings and mostly other input sizes, so they cannot be ranked with "
-        f"{name(comparison.data)}. Parameters and MAdds are of the same nets; they differ by the number of classes "
-        f"and the input size.</p>{scrolling('Published figures', table)}</section>"
+        f"{name(place_of(comparison.data))}. Parameters and MAdds are of the same nets; they differ by the number of "
+        f"classes and the input size.</p>{scrolling('Published figures', table)}</section>"
     )
 
 

@@ -28,7 +28,7 @@ from densenets.analysis.report.words import (
 from densenets.page import as_text
 
 NOT_RANKED = ("APs", "APm", "APl", "ARs", "ARm", "ARl", "AR1", "AR10")  # they stand with the other scores
-MEASURED = [BY_KEY[key] for key in ("p50", "p90", "p99", "parameters", "madds", "file_bytes", "peak_bytes")]
+MEASURED = [BY_KEY[key] for key in ("parameters", "madds", "file_bytes", "peak_bytes")]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -56,8 +56,9 @@ def _ahead(comparison: Comparison, best: Model, second: Model) -> str:
         if {row.first, row.second} == {best.name, second.name} and row.difference.value is not None:
             sign = 1 if row.first == best.name else -1
             ends = sorted(sign * end for end in (row.difference.low, row.difference.high) if end is not None)
-            between = f" ({signed(ends[0])} to {signed(ends[1])})" if len(ends) == 2 else ""
-            return f"ahead of {name(second.name)} by {signed(sign * row.difference.value).lstrip('+')}{between}."
+            shown = [signed(end).lstrip("+") for end in (sign * row.difference.value, *ends)]
+            between = f" ({shown[1]} to {shown[2]})" if len(ends) == 2 else ""
+            return f"ahead of {name(second.name)} by {shown[0]}{between}."
     return f"ahead of {name(second.name)}."
 
 
@@ -78,6 +79,8 @@ def section(comparison: Comparison) -> str:
     letters = groups_of(comparison)
     columns, scores = _columns(comparison), _scores(comparison)
     rows = [_row(comparison, model, letters.get(model.name, ""), scores) for model in in_order(comparison)]
+    shared = shared_by(comparison.models)
+    alike = f" All models: {', '.join(shared)}." if shared else ""
     ties = (
         " Models with the same letter are tied: the interval of their paired difference holds 0."
         if letters
@@ -86,7 +89,7 @@ def section(comparison: Comparison) -> str:
     return (
         f'<section id="ranking"><h2>Ranking</h2><p class="quiet">Scores are means over seeds, below the first its '
         f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{ties}{_seeds(comparison)} "
-        f"Click a heading to sort; {MISSING} is what was not measured.</p>"
+        f"Click a heading to sort; {MISSING} is what was not measured.{alike}</p>"
         f"{sortable('Ranking', columns, rows, first=0)}</section>"
     )
 
@@ -112,6 +115,7 @@ def _columns(comparison: Comparison) -> list[Column]:
         Column(title_of(ranked), falling=True),
         Column("seeds"),
         *(Column(title_of(key), falling=True) for key in others),
+        Column(BY_KEY["p50"].words, unit="ms"),
         *costs,
         Column("training"),
     ]
@@ -123,10 +127,11 @@ def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[st
     mean = sum(trained) / len(trained) if trained else None
     return [
         _rank(model, letters),
-        text_cell(f"{name(model.name)}<small>{_about(model)}</small>", model.name, head=True),
+        text_cell(f"{name(model.name)}{_about(comparison, model)}", model.name, head=True),
         _score(interval_of(model, ranked), "strong"),
         _spread(model, ranked),
         *(_plain(interval_of(model, key)) for key in others),
+        _latency(model),
         *(cost_cell(model, measure) for measure in MEASURED),
         number(mean, duration(mean)),
     ]
@@ -134,20 +139,35 @@ def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[st
 
 def _rank(model: Model, letters: str) -> str:
     if model.rank is None:
-        return number(None, MISSING)
+        return number(None, MISSING, "first")
     badge = f'<small class="tie">tie {letters}</small>' if letters else ""
     return number(float(model.rank), f"<b>{model.rank}</b>{badge}", "first")
 
 
-def _about(model: Model) -> str:
-    done = sum(cell.state == "done" for cell in model.cells)
+def settings_of(model: Model) -> list[str]:
+    """What a model is, in a fixed order; HTML."""
     height, width = model.canvas
     start = f"from {name(model.weights, 40)}" if model.weights else "from scratch"
-    cells = "" if done == len(model.cells) else f"; {done} of {plural(len(model.cells), 'cell')} done"
-    return (
-        f"{name(model.backbone, 30)} + {name(model.head, 30)}, width {model.width:g}, {width} × {height} px, "
-        f"{start}{cells}"
-    )
+    nets = [name(model.backbone, 30), name(model.head, 30)]
+    return [*nets, f"width {model.width:g}", f"{width} × {height} px", start]
+
+
+def shared_by(models: Sequence[Model]) -> list[str]:
+    """The settings that are the same in all of several models."""
+    if len(models) < 2:
+        return []
+    columns = zip(*map(settings_of, models), strict=True)
+    return [column[0] for column in columns if len(set(column)) == 1]
+
+
+def _about(comparison: Comparison, model: Model) -> str:
+    """What tells this model from the others, and how many of its cells have a number where some have none."""
+    shared = {name(model.name), *shared_by(comparison.models)}
+    words = [word for word in settings_of(model) if word not in shared]
+    done = sum(cell.state == "done" for cell in model.cells)
+    if done < len(model.cells):
+        words.append(f"{done} of {plural(len(model.cells), 'cell')} done")
+    return f"<small>{', '.join(words)}</small>" if words else ""
 
 
 def _score(interval: Interval, kind: str = "") -> str:
@@ -167,6 +187,14 @@ def _spread(model: Model, key: str) -> str:
     low, high = model.spread[key]
     seeds = sum(cell.scores.get(key) is not None for cell in model.cells)
     return number(high - low, f"{score(low)} to {score(high)}<small>{plural(seeds, 'seed')}</small>")
+
+
+def _latency(model: Model) -> str:
+    middle, *rest = (BY_KEY[key] for key in ("p50", "p90", "p99"))
+    small = "".join(
+        f"<small>{measure.key} {three(value)}</small>" for measure in rest if (value := measure.of(model)) is not None
+    )
+    return number(middle.of(model), three(middle.of(model)) + small)
 
 
 def cost_cell(model: Model, measure: Measure) -> str:

@@ -37,12 +37,13 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
     its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others.
     """
-    rows = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
+    found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
+    rows = [{printable(column): _plain(value) for column, value in row.items()} for row in found]
     columns = dict.fromkeys([*FIRST, *(column for row in rows for column in row)])
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), restval="")
     writer.writeheader()
-    writer.writerows([{column: _plain(value) for column, value in row.items()} for row in rows])
+    writer.writerows(rows)
     write_durably(path, lambda handle: handle.write(text.getvalue().encode()))
     return path
 
@@ -71,7 +72,7 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
     for kind, found in (("model", model.scores), ("class", model.per_class)):
         for key, interval in found.items():
             ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
-            row.update({f"{kind}_{printable(key)}{end}": value for end, value in ends.items()})
+            row.update({f"{kind}_{key}{end}": value for end, value in ends.items()})
     row.update({f"error_{key}": value for key, value in model.error_types.items()})
     row.update(model.costs)
     row.update({f"latency_ms_{key}": value for key, value in model.latency.items()})

@@ -60,7 +60,7 @@ def colour_class(series: int) -> str:
 
 def corners(series: int) -> tuple[tuple[float, float], ...]:
     """Of the mark, empty for a circle: neighbours differ by shape as well as by colour."""
-    return CORNERS[(series + series // COLOURS) % len(CORNERS)]
+    return CORNERS[(series + 3 * (series // COLOURS)) % len(CORNERS)]
 
 
 def width_of(text: str) -> float:

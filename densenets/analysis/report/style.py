@@ -140,7 +140,7 @@ nav a:hover { border-color: var(--accent); color: var(--accent); }
 
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px 32px; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
-figcaption { font-size: .9rem; overflow-wrap: anywhere; }
+figcaption { font-size: .9rem; margin-top: 4px; overflow-wrap: anywhere; }
 .plot { display: block; width: 100%; max-width: 600px; height: auto; font: 13px system-ui, sans-serif; }
 .plot text { fill: var(--ink); unicode-bidi: isolate; }
 .plot text.quiet { fill: var(--quiet); }

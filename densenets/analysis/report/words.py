@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from densenets.analysis.comparison import Comparison, Interval, Model
@@ -22,9 +23,6 @@ MEANINGS = {  # of scores, where the name does not say it
     "APs": "small objects, below 32² px",
     "APm": "medium objects",
     "APl": "large objects, from 96² px",
-    "AR1": "recall, 1 box an image",
-    "AR10": "recall, 10 boxes an image",
-    "AR100": "recall, 100 boxes an image",
     "ARs": "recall of small objects",
     "ARm": "recall of medium objects",
     "ARl": "recall of large objects",
@@ -53,20 +51,20 @@ class Measure:
 
 
 MEASURES = [
-    Measure("p50", "latency", "latency p50", "ms", file="latency"),
-    Measure("madds", "costs", "MAdds", "M", 1e6, file="madds"),
     Measure("parameters", "costs", "parameters", "M", 1e6, file="parameters"),
+    Measure("madds", "costs", "MAdds", "M", 1e6, file="madds"),
     Measure("file_bytes", "costs", "file size", "MB", 1e6, file="file-size"),
+    Measure("activation_bytes", "costs", "activations", "MB", 1e6),
+    Measure("peak_bytes", "costs", "peak memory", "MB", 1e6),
+    Measure("p50", "latency", "latency p50", "ms", file="latency"),
     Measure("p90", "latency", "latency p90", "ms"),
     Measure("p99", "latency", "latency p99", "ms"),
     Measure("pre", "latency", "before the network", "ms"),
     Measure("network", "latency", "network", "ms"),
     Measure("post", "latency", "after it", "ms"),
-    Measure("activation_bytes", "costs", "activations", "MB", 1e6),
-    Measure("peak_bytes", "costs", "peak memory", "MB", 1e6),
 ]
 BY_KEY = {measure.key: measure for measure in MEASURES}
-PLOTTED = [measure for measure in MEASURES if measure.file]
+PLOTTED = [BY_KEY[key] for key in ("p50", "madds", "parameters", "file_bytes")]
 
 
 def finite(value: Any) -> float | None:
@@ -149,9 +147,21 @@ def title_of(key: str) -> str:
     return SCORES.get(key, key)
 
 
+def meaning_of(key: str) -> str:
+    """What a score says, where that is known; not escaped for HTML."""
+    if key.startswith("AR") and key[2:].isdigit():
+        return f"recall, at most {plural(int(key[2:]), 'box')} an image"
+    return MEANINGS.get(key, "")
+
+
+def place_of(data: str) -> str:
+    """The end of a path, as a short name for the data."""
+    return PurePath(data).name or data
+
+
 def plural(count: int, word: str) -> str:
     """2 images"""
-    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    ending = "" if count == 1 else "es" if word.endswith(("s", "x")) else "s"
     return f"{count:,} {word}{ending}"
 
 
