@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from densenets.analysis.profile import costs, count, latencies, latency, machine
-from densenets.analysis.profile.latency import Took, drifted, timings
+from densenets.analysis.profile import costs, count, latencies, latency, machine, timed
+from densenets.analysis.profile.latency import Took, doubts, timings
 from densenets.analysis.profile.nets import Net, nets_of
 from densenets.config import Profile, RCNNOptions
 from densenets.errors import DivergedError
@@ -32,7 +32,7 @@ def test_every_head_has_three_parts_that_add_up(head: str) -> None:
     rows = timings({"net": net[:2]}, [PICTURE], 3, 1, CPU)["net"]
     assert len(rows) == 3
     for row in rows:
-        assert min(row) > 0
+        assert min(row[:4]) > 0
         assert row.pre + row.network + row.post == pytest.approx(row.total)
     assert not {"raw", "decode"} & net.model.__dict__.keys()
 
@@ -57,29 +57,41 @@ def test_models_take_turns_on_the_same_picture(monkeypatch) -> None:
 
 
 def test_summary_by_hand() -> None:
-    rows = [Took(total=n / 1e3, pre=0.001, network=n / 2e3, post=0.002) for n in range(1, 102)]  # 1 to 101 ms
+    rows = [Took(n / 1e3, 0.001, n / 2e3, 0.002, n / 4e3) for n in range(1, 102)]  # 1 to 101 ms
     found = latency._summary(rows)
-    assert found == pytest.approx(
-        {"p50": 51, "p90": 91, "p99": 100, "pre": 1, "network": 25.5, "post": 2, "drift": 85 / 17 - 1}
-    )
+    assert found.figures == pytest.approx({"p50": 51, "p90": 91, "p99": 100, "pre": 1, "network": 25.5, "post": 2})
+    assert found.drift == pytest.approx(85 / 17 - 1)
+    assert found.cores == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("last", "warned"), [(10.9, False), (11.1, True), (8.9, True), (9.1, False)])
-def test_a_machine_that_slows_down_is_told(last: float, warned: bool) -> None:
-    rows = [Took(time, 1, 1, 1) for time in [10.0] * 10 + [10.4] * 10 + [last] * 10]
-    lines = drifted({"net": latency._summary(rows)})
+def test_a_machine_that_changes_its_speed_is_told(last: float, warned: bool) -> None:
+    rows = [Took(time, 1, 1, 1, time) for time in [10.0] * 10 + [10.4] * 10 + [last] * 10]
+    lines = doubts({"net": latency._summary(rows)})
     assert bool(lines) == warned
     assert all("net: the last third of the rounds took" in line for line in lines)
 
 
-def test_latencies_give_the_seven_figures_and_leave_the_threads(caplog) -> None:
-    before = torch.get_num_threads()
-    found = latencies({"net": small("lraspp")[:2]}, [PICTURE], rounds=3, threads=2, warmup=0)
+@pytest.mark.parametrize(("processor", "warned"), [(0.8, True), (0.95, False), (1.9, False)])
+def test_a_machine_that_others_use_is_told(processor: float, warned: bool) -> None:
+    lines = doubts({"net": latency._summary([Took(1, 1, 1, 1, processor)] * 9)})
+    assert (
+        lines
+        == [
+            "net: the process had a core for 80% of the time only: others use the machine; measure again on a quiet one"
+        ]
+        * warned
+    )
+
+
+def test_latencies_are_six_figures_and_leave_the_threads(caplog) -> None:
+    before, nets = torch.get_num_threads(), {"net": small("lraspp")[:2]}
+    row = latencies(nets, [PICTURE], rounds=3, threads=2, warmup=0)["net"]
     assert torch.get_num_threads() == before
-    row = found["net"]
-    assert list(row) == ["p50", "p90", "p99", "pre", "network", "post", "drift"]
+    assert list(row) == ["p50", "p90", "p99", "pre", "network", "post"]
     assert 0 < row["p50"] <= row["p90"] <= row["p99"]
-    assert bool(caplog.records) == (abs(row["drift"]) > 0.1)
+    caplog.clear()
+    assert len(doubts(timed(nets, [PICTURE], 3, warmup=0))) == len(caplog.records)
 
 
 def test_a_segmenter_sees_the_canvas_and_answers_in_file_px(monkeypatch) -> None:

@@ -9,7 +9,7 @@ from rich.progress import track
 
 from densenets.analysis.profile.costs import costs
 from densenets.analysis.profile.counting import count, noise
-from densenets.analysis.profile.latency import drifted, latencies, shares
+from densenets.analysis.profile.latency import Timing, doubts, shares, timed
 from densenets.analysis.profile.machine import machine
 from densenets.analysis.profile.nets import Net, nets_of
 from densenets.analysis.profile.pictures import pictures
@@ -37,19 +37,21 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
     rows = [{"name": name, **_measured(net, device, settings.threads)} for name, net in watched]
     models = {name: (net.model, net.description) for name, net in nets.items()}
     with console.status("timing"):
-        times = latencies(
-            models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device
-        )
+        times = timed(models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device)
     results: dict[str, Any] = {
-        "models": [{**row, "latency": times[row["name"]]} for row in rows],
+        "models": [{**row, "latency": _plain(times[row["name"]])} for row in rows],
         "timing": {"rounds": settings.rounds, "warmup": settings.warmup, "pictures": chosen.plain},
         "machine": machine(device, settings.threads),
-        "warnings": drifted(times),
+        "warnings": doubts(times),
         "produced_by": provenance(device),
     }
     if out is not None:
         write_json(out / "profile.json", results)
     return Outcome(results, page(results, chosen.told), [] if out is None else [out / "profile.json"])
+
+
+def _plain(timing: Timing) -> dict[str, float]:
+    return {**timing.figures, "drift": timing.drift, "cores": timing.cores}
 
 
 def _measured(net: Net, device: torch.device, threads: int) -> dict[str, Any]:

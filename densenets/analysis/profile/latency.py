@@ -26,15 +26,29 @@ log = logging.getLogger(__name__)
 Models = Mapping[str, tuple[nn.Module, ModelDescription]]
 THRESHOLD = 0.3  # of scores, as `predict` has it
 DRIFT = 0.1  # a change of the median within a measurement, from which it is told
+BUSY = 0.9  # cores that the process had, below which it is told
 
 
 class Took(NamedTuple):
-    """Seconds of one picture."""
+    """Seconds of one picture. processor: that the process had cores for, all threads together."""
 
     total: float
     pre: float
     network: float
     post: float
+    processor: float
+
+
+class Timing(NamedTuple):
+    """figures: "p50", "p90", "p99" of a picture in ms, and the medians of its parts "pre", "network" and "post".
+
+    drift: by how much the median of the last third of the rounds exceeds that of the first, as a part of it. cores: as
+    many as the process had on average while the clock ran; on a quiet machine hardly less than 1.
+    """
+
+    figures: dict[str, float]
+    drift: float
+    cores: float
 
 
 def look(model: nn.Module, description: ModelDescription, picture: np.ndarray, device: torch.device) -> None:
@@ -54,27 +68,40 @@ def latencies(
     warmup: int = 10,
     device: torch.device | None = None,
 ) -> dict[str, dict[str, float]]:
-    """For each model "p50", "p90", "p99" in ms, the medians of its parts "pre", "network" and "post" likewise, and
-    "drift": how much longer the median of the last third of the rounds is than that of the first, as a part of it.
+    """The figures of `timed` alone."""
+    found = timed(models, images, rounds, threads, warmup=warmup, device=device)
+    return {name: timing.figures for name, timing in found.items()}
+
+
+def timed(
+    models: Models,
+    images: Sequence[np.ndarray],
+    rounds: int = 100,
+    threads: int = 1,
+    *,
+    warmup: int = 10,
+    device: torch.device | None = None,
+) -> dict[str, Timing]:
+    """The latency of each model.
 
     A round times every model once on the same picture, each round another model first, so that a machine that slows
-    down slows all of them; one that does by more than a tenth is told in a warning. images: (H, W, 3) uint8, taken in
-    turn. models: in evaluation mode on `device` (the processor where not given). threads: of the processor.
+    down slows all of them; `doubts` are logged as warnings. images: (H, W, 3) uint8, taken in turn. models: in
+    evaluation mode on `device` (the processor where not given). threads: of the processor.
 
     Raises DivergedError for a model whose outputs are not finite.
     """
     with _threads(threads):
         taken = timings(models, images, rounds, warmup, device or torch.device("cpu"))
     found = {name: _summary(rows) for name, rows in taken.items()}
-    for line in drifted(found):
-        log.warning("%s", line)
+    for line in doubts(found):
+        log.warning("warning: %s", line)
     return found
 
 
 def timings(
     models: Models, images: Sequence[np.ndarray], rounds: int, warmup: int, device: torch.device
 ) -> dict[str, list[Took]]:
-    """One row a round; see `latencies`."""
+    """One row a round; see `timed`."""
     names = list(models)
     taken: dict[str, list[Took]] = {name: [] for name in names}
     with contextlib.ExitStack() as stack:
@@ -102,12 +129,12 @@ class Watch:
         self.times.append(now(self.device))
 
     def time(self, model: nn.Module, description: ModelDescription, picture: np.ndarray) -> Took:
-        self.times = []
+        self.times, processor = [], time.process_time()
         self.pass_by()
         look(model, description, picture, self.device)
         self.pass_by()
         start, begun, through, end = self.times
-        return Took(end - start, begun - start, through - begun, end - through)
+        return Took(end - start, begun - start, through - begun, end - through, time.process_time() - processor)
 
 
 def now(device: torch.device) -> float:
@@ -117,12 +144,13 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _summary(rows: Sequence[Took]) -> dict[str, float]:
-    total, pre, network, post = np.array(rows).T * 1e3
+def _summary(rows: Sequence[Took]) -> Timing:
+    total, pre, network, post, processor = np.array(rows).T
     p50, p90, p99 = np.percentile(total, (50, 90, 99)).tolist()
     parts = {"pre": pre, "network": network, "post": post}
-    medians = {name: float(np.median(values)) for name, values in parts.items()}
-    return {"p50": p50, "p90": p90, "p99": p99, **medians, "drift": _drift(total)}
+    seconds = {"p50": p50, "p90": p90, "p99": p99, **{name: float(np.median(part)) for name, part in parts.items()}}
+    figures = {name: value * 1e3 for name, value in seconds.items()}
+    return Timing(figures, _drift(total), float(processor.sum() / total.sum()))
 
 
 def _drift(total: np.ndarray) -> float:
@@ -130,14 +158,21 @@ def _drift(total: np.ndarray) -> float:
     return float(np.median(total[-third:]) / np.median(total[:third]) - 1)
 
 
-def drifted(found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """A line for each model whose rounds grew or fell by more than DRIFT."""
-    return [
-        f"{printable(name)}: the last third of the rounds took {row['drift']:+.0%} against the first: the machine "
-        "changes its speed or is shared; measure again on a cool and quiet one"
-        for name, row in found.items()
-        if abs(row["drift"]) > DRIFT
-    ]
+def doubts(found: Mapping[str, Timing]) -> list[str]:
+    """A line for each reason not to trust a latency: a drift beyond DRIFT, a core that others had too."""
+    lines = []
+    for name, timing in found.items():
+        if abs(timing.drift) > DRIFT:
+            lines.append(
+                f"{printable(name)}: the last third of the rounds took {timing.drift:+.0%} against the first: the "
+                "machine changes its speed; measure again on a cool and quiet one"
+            )
+        if timing.cores < BUSY:
+            lines.append(
+                f"{printable(name)}: the process had a core for {timing.cores:.0%} of the time only: others use the "
+                "machine; measure again on a quiet one"
+            )
+    return lines
 
 
 def shares(model: nn.Module, image: torch.Tensor, rounds: int = 10) -> dict[str, float]:

@@ -79,11 +79,11 @@ def _latency(results: dict[str, Any]) -> str:
     turns = ", in turns" * (len(results["models"]) > 1)
     head = f"latency in ms, batch 1, {threads} thread{'s' * (threads > 1)}, from a picture in memory to {ends}; "
     head += f"{timing['rounds']} rounds after {timing['warmup']}{turns}; medians of its parts"
-    rows: list[tuple[str, ...]] = [("", *LATENCIES, "drift")]
+    rows: list[tuple[str, ...]] = [("", *LATENCIES, "drift", "cores")]
     for model in results["models"]:
         times = model["latency"]
         figures = [f"{times[name]:.1f}" for name in LATENCIES]
-        rows.append((printable(model["name"]), *figures, f"{times['drift']:+.0%}"))
+        rows.append((printable(model["name"]), *figures, f"{times['drift']:+.0%}", f"{times['cores']:.2f}"))
     return f"{head}\n{aligned(rows)}"
 
 
