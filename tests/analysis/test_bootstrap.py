@@ -1,8 +1,10 @@
 """Every AP of a draw equals the official program's on images that are really copied; intervals cover the truth."""
 
 import copy
+import importlib
 import random
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +179,18 @@ def test_draws_without_an_object_of_a_class_are_left_out_and_counted() -> None:
     found = interval(rare, "AP", 0.9)
     assert found.low is not None
     assert not np.isnan([found.low, found.high]).any()
+
+
+@pytest.mark.slow
+def test_5000_images_and_1000_draws_take_less_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one core, the matching included; 12 s where it was written."""
+    tools = Path(__file__).parent.parent.parent / "tools"
+    monkeypatch.syspath_prepend(str(tools))
+    truth, results = importlib.import_module("bench_bootstrap").random_set(5000, 100)
+    assert len(results.image) == 500_000
+    started = time.process_time()
+    detection_samples(truth, results, 1000, 0)
+    assert time.process_time() - started < 60
 
 
 # Intervals

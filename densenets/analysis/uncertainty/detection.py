@@ -36,7 +36,8 @@ def samples_of(matched: Matched, draws: int = DRAWS, seed: int = 0) -> Samples:
     count, classes = len(matched.image_ids), [*_classes(matched)]
     whole = _numbers(classes, np.ones((count, 1)))[..., 0]  # (C, names)
     drawn = np.empty((*whole.shape, draws))
-    for piece, weights in blocks(count, draws, seed):
+    rows = max((len(part.right) for one in classes for area in one.curves for part in area), default=0)
+    for piece, weights in blocks(count, draws, seed, rows):
         drawn[..., piece] = _numbers(classes, weights)
     origin = basis(matched.image_ids, draws, seed)
     per_class = {name: _named(whole[k], drawn[k], origin) for k, name in enumerate(matched.names)}
@@ -106,7 +107,7 @@ def curve(image: np.ndarray, kind: np.ndarray) -> Curve:
 
 def _numbers(classes: list[OfClass], weights: np.ndarray) -> np.ndarray:
     """(C, names, D); weights: (I, D)."""
-    small = len(weights) * weights.max(initial=1) * PER_IMAGE < 2**24  # sums that float32 holds exactly
+    small = weights.sum(axis=0).max(initial=0) * PER_IMAGE < 2**24  # what a class sums up to is exact in float32
     of_image = torch.from_numpy(weights).to(torch.float32 if small else torch.float64)
     found = np.empty((len(classes), len(NAMES), weights.shape[1]))
     for k, one in enumerate(classes):

@@ -10,17 +10,18 @@ _MOST = 2**22  # numbers of a block
 _WIDE = 64  # draws of a block: what is counted of a class then stays in the processor's cache
 
 
-def blocks(images: int, draws: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+def blocks(images: int, draws: int, seed: int, rows: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
     """The draws piece by piece: which ones, and (images, their number) float64 multiplicities, of bounded size.
 
-    The first draws are the same however many there are, and whatever is done with them.
+    rows: numbers that the caller keeps of each draw at a time, so that theirs are bounded too. The first draws are the
+    same however many there are, and whatever their blocks.
     """
     random = np.random.Generator(np.random.PCG64(seed))
-    width = max(1, min(_WIDE, _MOST // max(1, images)))
+    width = max(1, min(_WIDE, _MOST // max(1, images, rows)))
     for first in range(0, draws, width):
         piece = slice(first, min(draws, first + width))
-        rows = [_draw(random, images) for _ in range(piece.start, piece.stop)]
-        yield piece, np.ascontiguousarray(np.stack(rows, axis=1), dtype=np.float64)
+        drawn = [_draw(random, images) for _ in range(piece.start, piece.stop)]
+        yield piece, np.ascontiguousarray(np.stack(drawn, axis=1), dtype=np.float64)
 
 
 def _draw(random: np.random.Generator, images: int) -> np.ndarray:
