@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from densenets.config import RCNNOptions, SegmentationOptions, TrainDetection, TrainSegmentation
 from densenets.contract import Boxes, Mask
-from densenets.run.training import _build, _describe
+from densenets.run.training import _build, description_of
 
 SIDE = 64
 
@@ -57,9 +57,9 @@ def test_every_convolution_of_a_step_is_compiled(name: str, monkeypatch: pytest.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     settings = replace(SETTINGS[name], backbone="v3-small", width=0.25, size=SIDE, compile=True)
     torch.manual_seed(1)
-    compiled = _build(settings, _describe(settings, Train), from_checkpoint=False)
+    compiled = _build(settings, description_of(settings, Train), from_checkpoint=False)
     torch.manual_seed(1)
-    plain = _build(replace(settings, compile=False), _describe(settings, Train), from_checkpoint=False)
+    plain = _build(replace(settings, compile=False), description_of(settings, Train), from_checkpoint=False)
     calls = [0]
     for place, layer in plain.named_modules():
         if isinstance(layer, nn.Conv2d) and not place.startswith("box_head"):  # its number of windows varies
