@@ -45,7 +45,7 @@ class Model:
 
     canvas: height and width in px. weights: name of the file that its backbone started from; None: from scratch.
     scores: means over the seeds with intervals over images, of "AP", "AP50", ... or "mIoU", .... spread: of the seeds'
-    numbers, (least, most), where there are several. per_class: likewise AP or IoU. error_types: AP that each kind of
+    numbers, (least, most), where there are several. per_class: likewise AP or IoU. error_types: AP50 that each kind of
     error costs, detection only. costs: "parameters", "madds", "file_bytes", "activation_bytes", "peak_bytes"; latency:
     "p50", "p90", "p99" in ms at batch 1 and the p50 of its parts "pre", "network", "post". rank: from 1; None where the
     model has no number. ties: names of the models whose difference to this one lies inside its interval.

@@ -25,10 +25,12 @@ class Box(NamedTuple):
 
 
 class Label(NamedTuple):
-    """x, y: start of the base line. leader: from the point to the label, where that is far."""
+    """x, y: of the base line, whose start, middle or end x is, as `anchor` says: the end nearest to the point stays
+    there, however wide the letters come out. leader: from the point to the label, where that is far."""
 
     x: float
     y: float
+    anchor: str
     box: Box
     leader: tuple[tuple[float, float], tuple[float, float]] | None
 
@@ -58,8 +60,9 @@ def _label(point: tuple[float, float], width: float, way: tuple[float, float], r
     tall = LETTER
     top = y - tall / 2 if way[1] == 0 else y - tall if way[1] < 0 else y
     box = Box(left, top, left + width, top + tall)
+    anchor = "start" if way[0] > 0 else "end" if way[0] < 0 else "middle"
     leader = (point, (x, y)) if ring > RINGS[0] else None
-    return Label(left, top + 0.8 * tall, box, leader)
+    return Label(x, top + 0.8 * tall, anchor, box, leader)
 
 
 def _cost(

@@ -14,7 +14,7 @@ from densenets.storage import write_durably
 TITLES = {  # of the sections that the page's head leads to
     "ranking": "Ranking",
     "failed": "Failed",
-    "pareto": "Cost against score",
+    "pareto": "Against cost",
     "differences": "Differences",
     "classes": "Classes",
     "errors": "Errors",

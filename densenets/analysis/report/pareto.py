@@ -1,5 +1,6 @@
 """Score against cost: every model with its interval, and the front of those that nobody beats at their cost."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,11 +69,11 @@ def scatter(comparison: Comparison, measure: Measure) -> list[Shape]:
     frame = Frame(costs, scale_of([end for point in points for end in (point.low, point.high)]), SIZE)
     logarithmic = ", logarithmic" if costs.logarithmic else ""
     shapes = frame.shapes(f"{measure.words} ({measure.unit}{logarithmic})", title_of(comparison.ranked_by))
-    corners = stairs([(point.cost, point.score) for point in on_front(points)])
-    shapes.append(Line([frame.place(*corner) for corner in corners], "front"))
+    corners = [frame.place(*corner) for corner in stairs([(point.cost, point.score) for point in on_front(points)])]
+    shapes.append(Line(corners, "front"))
     for point in points:
         shapes += _error_bar(frame, point)
-    return shapes + _labels(frame, points) + _marks(frame, points)
+    return shapes + _labels(frame, points, corners) + _marks(frame, points)
 
 
 def _error_bar(frame: Frame, point: Point) -> list[Shape]:
@@ -81,23 +82,30 @@ def _error_bar(frame: Frame, point: Point) -> list[Shape]:
     return [Line(line, "error") for line in lines]
 
 
-def _labels(frame: Frame, points: Sequence[Point]) -> list[Shape]:
+def _labels(frame: Frame, points: Sequence[Point], corners: Sequence[tuple[float, float]]) -> list[Shape]:
+    """corners: of the front's line, which labels had better not cover, as they had better not cover the bars."""
     width, height = frame.size
     inside = Box(frame.left + 2, frame.top, width - 2, height - frame.bottom - 2)
     places = [frame.place(point.cost, point.score) for point in points]
-    bars = [_bar_box(frame, point) for point in points]
+    taken = [_bar_box(frame, point) for point in points]
+    taken += [_around(*ends) for ends in itertools.pairwise(corners)]
     texts = [shortened(point.name, 24) for point in points]
     shapes: list[Shape] = []
-    for text, label in zip(texts, place_labels(places, texts, inside, bars), strict=True):
+    for text, label in zip(texts, place_labels(places, texts, inside, taken), strict=True):
         if label.leader:
             shapes.append(Line(label.leader, "leader"))
-        shapes.append(Words(label.x, label.y, text, "start", "label"))
+        shapes.append(Words(label.x, label.y, text, label.anchor, "label"))
     return shapes
 
 
 def _bar_box(frame: Frame, point: Point) -> Box:
     (x, low), (_, high) = frame.place(point.cost, point.low), frame.place(point.cost, point.high)
     return Box(x - CAP, high, x + CAP, low)
+
+
+def _around(one: tuple[float, float], other: tuple[float, float]) -> Box:
+    (x0, x1), (y0, y1) = sorted((one[0], other[0])), sorted((one[1], other[1]))
+    return Box(x0 - 2, y0 - 2, x1 + 2, y1 + 2)
 
 
 def _marks(frame: Frame, points: Sequence[Point]) -> list[Shape]:

@@ -80,7 +80,7 @@ STYLE = (
     """* { box-sizing: border-box; }
 html { scroll-padding-top: 56px; -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 1200px; margin: 0 auto; padding: 28px 20px 72px; }
+main { max-width: 1280px; margin: 0 auto; padding: 28px 20px 72px; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: .1rem 0 .6rem; overflow-wrap: anywhere; text-wrap: balance; }
 h2 { font-size: 1.25rem; line-height: 1.3; margin: 0 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; overflow-wrap: anywhere; }
@@ -90,10 +90,10 @@ small { display: block; font-size: .8rem; font-weight: 400; color: var(--quiet);
 .name { overflow-wrap: anywhere; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px;
+section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px;
   margin-top: 20px; min-width: 0; }
 header > .quiet { margin: 0; }
-.verdict { font-size: 1.2rem; max-width: 74ch; border-left: 4px solid var(--accent); padding: 2px 0 2px 14px;
+.verdict { font-size: 1.2rem; max-width: 90ch; border-left: 4px solid var(--accent); padding: 2px 0 2px 14px;
   text-wrap: pretty; }
 .cards { display: flex; flex-wrap: wrap; gap: 8px 32px; margin: 1rem 0 0; }
 .cards > div { min-width: 0; }
@@ -108,7 +108,7 @@ nav a:hover { border-color: var(--accent); color: var(--accent); }
 .scroll { overflow: auto; border: 1px solid var(--line); border-radius: 8px; max-width: 100%; position: relative; }
 .scroll.tall { max-height: 640px; }
 .data { border-collapse: separate; border-spacing: 0; font-size: .9rem; min-width: 100%; }
-.data th, .data td { padding: 8px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
+.data th, .data td { padding: 8px 8px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
   font-weight: 400; }
 .data tbody tr:last-child > * { border-bottom: 0; }
 .data thead th { position: sticky; top: 0; background: var(--soft); z-index: 2; vertical-align: bottom;
@@ -116,11 +116,11 @@ nav a:hover { border-color: var(--accent); color: var(--accent); }
 .data thead td { background: var(--soft); }
 .data tbody th { font-weight: 600; }
 .data .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.data thead .number { white-space: normal; min-width: 74px; }
+.data thead .number { white-space: normal; min-width: 68px; }
 .data.sortable thead .number { font-size: .85rem; }
 .data .strong { font-weight: 700; }
 .data th.text, .data .name:is(th), .matrix tbody th, .heat tbody th { position: sticky; left: 0;
-  background: var(--card); z-index: 1; min-width: 150px; max-width: 250px; }
+  background: var(--card); z-index: 1; min-width: 138px; max-width: 250px; }
 .data thead th.name { z-index: 3; background: var(--soft); }
 .matrix thead td, .heat thead td { position: sticky; left: 0; z-index: 3; }
 .data thead .first, .data td.first { text-align: center; min-width: 64px; }
@@ -189,6 +189,7 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px 14px; overflow-
 .facts dt { color: var(--quiet); overflow-wrap: anywhere; } .facts dd { margin: 0; overflow-wrap: anywhere; }
 .faults dt { font-weight: 600; } .faults dd { margin: 0 0 .6rem; overflow-wrap: anywhere; font-family: monospace;
   font-size: .88rem; }
+.faults { margin: 0; } .faults dd:last-child { margin: 0; }
 @media (max-width: 640px) {
   body { font-size: 15px; } main { padding: 16px 10px 48px; } section { padding: 16px 12px; border-radius: 10px; }
   h1 { font-size: 1.4rem; } .verdict { font-size: 1.05rem; } .cards { gap: 8px 22px; }
