@@ -23,7 +23,8 @@ from densenets.layers import ConvNormAct, global_mean, precise
 REFERENCE_SIDE = 600  # px of the shorter side at which the V1 paper's anchors have their sizes
 SINGLE_MAP_SIZES = (64.0, 128.0, 256.0, 512.0)
 TORCHVISION_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
-OCTAVE = (1.5, 2.0, 2.7)  # sizes of the pyramid's anchors, in strides of their map: evenly spread over an octave
+LARGEST = 0.8  # of the shorter side: the pyramid's largest anchors; its smallest are a cell of the finest map
+SIZES = 3  # of them on each of its maps
 CROP = 14  # cells of a proposal's crop, as the V1 paper's net takes it
 WINDOW = 7  # likewise, of the pyramid's
 FIRST_BOX = 224.0  # px: a proposal of this side, or above, is read from the map of stride 32 (FPN paper, eq. 1)
@@ -194,7 +195,7 @@ class FasterRCNNFPN(TwoStage):
         pooled = 1 if theirs else 2
         self.strides = [spec.stride for spec in specs]
         strides = self.strides + [self.strides[-1] * 2**k for k in range(1, pooled + 1)]
-        sizes = [TORCHVISION_SIZES if theirs else [part * stride for part in OCTAVE] for stride in strides]
+        sizes = [TORCHVISION_SIZES] * len(strides) if theirs else spread_sizes(strides, min(canvas))
         self._place_anchors(strides, sizes, exact=not theirs)
         channels = [spec.channels for spec in specs]
         momentum = options.bn_momentum
@@ -228,6 +229,18 @@ class FasterRCNNFPN(TwoStage):
         pairs = zip(maps, self.strides, (1 - large, large), strict=False)
         fine, coarse = (windows(x, places, WINDOW, stride, 2, share) for x, stride, share in pairs)
         return fine + coarse
+
+
+def spread_sizes(strides: Sequence[int], side: int) -> list[list[float]]:
+    """Sides of the anchors in px, `SIZES` a map, each as many times the one before: small objects, which are most of
+    what a light net misses, have anchors of their own size on a small canvas, and on a large one whole pictures do too.
+
+    side: of the canvas, the shorter one.
+    """
+    first, last = float(strides[0]), max(LARGEST * side, 2.0 * strides[0])
+    count = SIZES * len(strides)
+    sizes = [first * (last / first) ** (step / (count - 1)) for step in range(count)]
+    return [sizes[start : start + SIZES] for start in range(0, count, SIZES)]
 
 
 def _rpn_body(width: int) -> nn.Sequential:
