@@ -152,11 +152,10 @@ def test_the_bounds_belong_to_a_type() -> None:
     assert kinds(truth, [detection(1, DOG, [0.0, 0.0, 10.0, 2.0], 0.5)]) == ["both"]
 
 
-@pytest.mark.parametrize("seeds", [range(1, 40)])
-def test_repairs_never_cost(seeds: range) -> None:
-    """And where every wrong detection is removed and every object found, nothing is left: AP50 is 1."""
+def test_repairs_never_cost() -> None:
+    """And what is removed or missed of one type costs no more than all that is wrong, or all that nobody found."""
     seen = set()
-    for seed in seeds:
+    for seed in range(1, 40):
         truth, results = random_set(seed)
         found = error_types(truth, columns_of(results))
         if evaluate(truth, results)["AP50"] is None:
