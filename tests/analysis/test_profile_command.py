@@ -78,7 +78,7 @@ def test_trained_nets_of_both_tasks_side_by_side(tmp_path, monkeypatch, capsys, 
         assert model["costs"]["checkpoint_bytes"] == Path(model["checkpoint"]).stat().st_size
         assert model["costs"]["peak_bytes"] == 123_000_000
         assert f"\n{model['name']} " in printed
-    assert "123.0 MB above the loaded model" in printed
+    assert "123.0 MB above the loaded model, held at once" in printed
     assert "picture.png" in printed
     assert results["timing"]["pictures"] == {"files": [str(tmp_path / "picture.png")]}
 

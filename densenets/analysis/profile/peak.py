@@ -61,7 +61,7 @@ def _repeat(predict: Callable[[], None]) -> None:
 
 
 def _trim() -> None:
-    """What was freed goes back to the system: memory that is held but empty would hide what a prediction takes."""
+    """What importing and building freed goes back: memory that is held but empty would hide what a prediction takes."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

@@ -45,7 +45,10 @@ def _costs(costs: dict[str, float | None]) -> str:
         ("MAdds", f"{(costs['madds'] or 0) / 1e9:.3f} B: convolutions and fully connected layers, one image"),
         ("weights", file),
         ("activations", f"{_mb(costs['activation_bytes'])} MB made, {_mb(costs['peak_activation_bytes'])} MB at once"),
-        ("peak memory", "not told by this system" if peak is None else f"{_mb(peak)} MB above the loaded model"),
+        (
+            "peak memory",
+            "not told by this system" if peak is None else f"{_mb(peak)} MB above the loaded model, held at once",
+        ),
     ]
     return "\n".join(f"{name:<13}{value}" for name, value in rows)
 
