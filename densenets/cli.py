@@ -5,10 +5,13 @@ import errno
 import io
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from densenets import __version__
@@ -92,7 +95,9 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
         own, others = own_words(command.settings, argv) if command.passes_on else (argv, [])
         settings = parse(command.settings, own, prog, command.default_config, command.judge_run)
         given = (settings, others) if command.passes_on else (settings,)
-        outcome = getattr(import_module(command.room), command.function)(*given)
+        with _whole_imports():
+            function = getattr(import_module(command.room), command.function)
+        outcome = function(*given)
     except Stopped as fault:  # as it was asked to, and nothing is wrong
         return _fail(_message(fault), fault.exit_code, "densenets: ")
     except DensenetsError as fault:
@@ -103,10 +108,10 @@ def run_command(name: str, argv: Sequence[str], prog: str) -> int:
             raise
         return _fail(f"{printable(fault.filename)}: {fault.strerror}", 4 if fault.errno in STORAGE else 2)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130, "densenets: ")
+        return _interrupted()
     except SystemExit as end:  # Lightning's own answer to an interrupt is 1
         if isinstance(end.__context__, KeyboardInterrupt):
-            return _fail("interrupted", 130, "densenets: ")
+            return _interrupted()
         if code := _tell(""):  # --help and --print-config wrote to it
             return code
         raise
@@ -147,6 +152,33 @@ def _overview() -> str:
 def _message(fault: DensenetsError) -> str:
     """Its lines; of a fault in a loading process, which arrives behind that process' traceback, those after it."""
     return str(fault).strip().rpartition(f"{type(fault).__module__}.{type(fault).__name__}: ")[2]
+
+
+def _interrupted() -> int:
+    """On a terminal in a line of its own: in the one at hand stand its ^C and maybe a bar."""
+    return _fail("interrupted", 130, "\ndensenets: " if sys.stderr.isatty() else "densenets: ")
+
+
+@contextlib.contextmanager
+def _whole_imports() -> Iterator[None]:
+    """A first interrupt waits: a library whose own import it breaks off tells of any fault but that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int, begin: str = "densenets: error: ") -> int:

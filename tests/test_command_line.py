@@ -1,6 +1,7 @@
 """The manners of the command line, in process; tests/run holds those that need a real one."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -249,6 +250,24 @@ def test_a_flag_that_has_to_be_given_is_named() -> None:
         parse(Predict, [], "test")
     with pytest.raises(InputError, match=r"^--images: a value is needed$"):
         parse(Predict, ["--checkpoint", "run"], "test")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_interrupt_amid_an_import_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool
+) -> None:
+    """A library that is broken off there tells of another fault. On a terminal a bar may stand in the line."""
+    name = f"slow_room_{terminal}"
+    room = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhole = True\ndef do(settings): whole = 'called'\n"
+    (tmp_path / f"{name}.py").write_text(room)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "x", cli.Command(Settings, "do", room=name))
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert cli.main(["x"]) == 130
+    assert capsys.readouterr().err == ("\n" if terminal else "") + "densenets: interrupted\n"
+    assert sys.modules[name].whole is True
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_stop_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

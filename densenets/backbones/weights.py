@@ -130,7 +130,8 @@ class Wrong(NamedTuple):
 
     def line(self) -> str:
         what = {"missing": self.missing, "unexpected": self.unexpected, "of another kind": self.unlike}
-        return "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in what.items() if keys)
+        few = 1 if sum(map(bool, what.values())) > 1 else SHOWN  # of another net nothing fits
+        return "; ".join(f"{len(keys)} {kind}: {_listed(keys, few)}" for kind, keys in what.items() if keys)
 
 
 def _fit(state: Mapping[str, Tensor], naming: str, module: Backbone | ImageNetClassifier) -> dict[str, Tensor]:
@@ -218,6 +219,6 @@ def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key if key.startswith(CLASSIFIER) else BACKBONE + key: tensor for key, tensor in state.items()}
 
 
-def _listed(keys: Sequence[object] | Mapping[str, Tensor]) -> str:
+def _listed(keys: Sequence[object] | Mapping[str, Tensor], few: int = SHOWN) -> str:
     names = [printable(key) for key in keys]
-    return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+    return ", ".join(names[:few]) + (" ..." if len(names) > few else "")

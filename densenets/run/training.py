@@ -16,7 +16,7 @@ from densenets.config import Training
 from densenets.data.loading import check_room
 from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
-from densenets.heads import heads_of
+from densenets.heads import COMMANDS, HEADS, heads_of, task_of
 from densenets.run.data import list_skips, tell_reading
 from densenets.run.evaluation import judge_with
 from densenets.run.folder import (
@@ -49,7 +49,7 @@ def train(settings: Any, kind: Kind) -> Outcome:
     """Train, judge the best checkpoint, and leave everything in the run folder. settings: of the kind's `Training`."""
     canvas_of(settings.size, "--size")
     if settings.head not in (words := heads_of(kind.task)):
-        raise InputError(f"--head: {printable(settings.head)}: expected one of {', '.join(words)}")
+        raise InputError(f"--head: {printable(settings.head)}: expected one of {', '.join(words)}{_other(settings)}")
     refuse_bad_trainer(settings)
     checkpoint = checkpoint_to_resume(settings, kind.task)
     L.seed_everything(settings.seed, verbose=False)
@@ -90,6 +90,7 @@ def _train(
     task.net.check_batch(data.images_of_a_step(trainer.world_size))
     check_room(data.workers, data.batch_size, description.canvas)
     if trainer.is_global_zero:
+        _tell_unreached(settings, steps)
         if checkpoint is not None:
             log.info("going on from %s, step %d", checkpoint, steps_done(checkpoint))
         tell_reading([train, val], folder)
@@ -110,6 +111,23 @@ def _train(
             "produced_by": provenance(trainer.strategy.root_device),
         }
         return _finish(kind, trainer, task, data, folder, source)
+
+
+def _other(settings: Any) -> str:
+    """The command for a head of the other task, as far as it is one."""
+    if settings.head not in HEADS:
+        return ""
+    return f"; train-{COMMANDS[task_of(settings.head)]} --head {settings.head} trains it"
+
+
+def _tell_unreached(settings: Training, steps: int) -> None:
+    """Warns of a recipe that needs more steps than the training has."""
+    few = f"the training has {steps} steps"
+    if settings.warmup > steps:
+        log.warning("warning: --warmup %d: %s: the learning rate never rises to --lr", settings.warmup, few)
+    if settings.ema and (needed := round(1 / (1 - settings.ema))) > steps:
+        told = "the average, which is judged and kept, is over about %d steps and never gets that far"
+        log.warning(f"warning: --ema %g: %s: {told}", settings.ema, few, needed)
 
 
 class Begun(L.Callback):

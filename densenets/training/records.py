@@ -18,6 +18,7 @@ from densenets.errors import InputError, StorageError, printable
 from densenets.storage import write_durably
 
 log = logging.getLogger(__name__)
+BAR = 64  # characters of the bar itself, with its counts and times
 FIRST_COLUMNS = ("epoch", "step", "lr", "seconds")
 
 
@@ -31,7 +32,18 @@ class ProgressBar(RichProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         known = super().get_metrics(trainer, pl_module)
         losses = {name.removesuffix("_step"): value for name, value in known.items() if name.endswith("_step")}
-        return losses | {name: known[name] for name in self.shown if name in known}
+        numbers = losses | {name: known[name] for name in self.shown if name in known}
+        return fitting(numbers, self._console.width - BAR if self._console else BAR)
+
+
+def fitting(numbers: dict[str, Any], room: int) -> dict[str, Any]:
+    """The total loss, and of the others in their order those that fit beside it into `room` characters."""
+    shown: dict[str, Any] = {}
+    for name, value in numbers.items():
+        room -= len(f"{name}: {value:.3f} ")
+        if room >= 0 or not shown:
+            shown[name] = value
+    return shown
 
 
 class Records(L.Callback):

@@ -45,7 +45,7 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Nothing else may happen here: a second signal while the first one's checkpoint is written changes nothing."""
         if not self.asked:
-            os.write(2, NOTICE)
+            os.write(2, b"\n" + NOTICE if os.isatty(2) else NOTICE)  # behind the terminal's ^C and a bar
             self.asked = number
 
     def spread(self) -> int:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from densenets.errors import InputError
-from densenets.training.records import Records, append_lines, clock, read_lines, read_rows, write_rows
+from densenets.training.records import Records, append_lines, clock, fitting, read_lines, read_rows, write_rows
 
 
 def test_rows_come_back_and_lack_what_they_lacked(tmp_path: Path) -> None:
@@ -34,6 +34,12 @@ def test_a_line_that_was_written_twice_counts_once(tmp_path: Path) -> None:
     append_lines(tmp_path / "skipped.jsonl", [one, one])
     append_lines(tmp_path / "skipped.jsonl", [other, one])
     assert read_lines(tmp_path / "skipped.jsonl") == [one, other]
+
+
+@pytest.mark.parametrize(("room", "shown"), [(0, 1), (28, 1), (30, 2), (66, 3), (70, 4)])
+def test_a_narrow_terminal_shows_the_total_loss_and_what_fits(room: int, shown: int) -> None:
+    numbers = {"loss": 1.25, "loss_dice": 0.125, "loss_cross_entropy": 1.125, "mIoU": 0.5}
+    assert fitting(numbers, room) == dict([*numbers.items()][:shown])
 
 
 def test_clock() -> None:
