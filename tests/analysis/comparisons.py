@@ -1,6 +1,7 @@
 """Small comparisons for tests: cells that train in this process, and commands that stand for trainings."""
 
 import hashlib
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def compare_here(
     """A comparison at 64 px, and the names of the cells that were run for it. No process is started for its peaks."""
     engine = Here(failing)
     patch.setattr(command, "engine_of", lambda *_: engine)
-    patch.setattr("densenets.analysis.profile.costs.peak_bytes", lambda *_: None)
+    patch.setattr(sys.modules["densenets.analysis.profile.costs"], "peak_bytes", lambda *_: None)
     small = {"widths": [0.35], "sizes": ["64"], "draws": 20, "rounds": 2, "pictures": 2, "cell_threads": 1}
     settings = Compare(**{**small, "out": str(out), **changes})  # type: ignore[arg-type]
     try:

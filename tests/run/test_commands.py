@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from densenets.analysis.compare.grid import parse_training, task_of_grid
 from densenets.cli import COMMANDS, main
-from densenets.command_line import find_config, parse
+from densenets.command_line import find_config, own_words, parse
 from densenets.data.synthetic import write_cityscapes_streets
 
 ROOT = Path(__file__).parent.parent.parent
@@ -148,6 +149,9 @@ def test_every_command_of_the_readme_is_understood(command: str, monkeypatch, tm
     flags = words[1:] if words[0] != "densenets" else words[2:]
     if name == "bench":
         return
+    if COMMANDS[name].passes_on:
+        flags, others = own_words(COMMANDS[name].settings, flags)
+        parse_training(task_of_grid(parse(COMMANDS[name].settings, flags, name)), others)
     if {"--help", "--print-config"} & set(flags):
         with pytest.raises(SystemExit):
             parse(COMMANDS[name].settings, flags, name)
