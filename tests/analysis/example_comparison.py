@@ -138,6 +138,8 @@ def _model(
         "pre": 1.9,
         "network": 0.8 * ms,
         "post": 0.2 * ms - 1.9,
+        "drift": 0.02,
+        "cores": 0.99,
     }
     return model
 

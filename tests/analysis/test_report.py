@@ -257,6 +257,15 @@ def test_numbers_that_are_none_or_not_finite_stay_out(tmp_path: Path) -> None:
     assert '"inf"' not in page
 
 
+@pytest.mark.parametrize(("drift", "cores", "told"), [(0.05, 0.99, False), (-0.3, 0.99, True), (0.0, 0.5, True)])
+def test_a_latency_of_a_busy_machine_is_told(tmp_path: Path, drift: float, cores: float, told: bool) -> None:
+    comparison = _two(0.5, 0.4, tie=False)
+    comparison.models[1].latency = {"p50": 10.0, "drift": drift, "cores": cores}
+    page = plain(build_page(comparison, tmp_path))
+    assert ("Measure again on a quiet machine: b." in page) == told
+    assert ("Some latencies are doubtful" in page) == told
+
+
 # Names
 
 

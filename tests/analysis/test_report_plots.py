@@ -5,11 +5,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from densenets.analysis.report.axes import Frame, Scale, scale_of
+from densenets.analysis.report.axes import Frame, Scale, of_epochs, scale_of
 from densenets.analysis.report.front import front, stairs, tie_groups
 from densenets.analysis.report.labels import Box, place_labels
 from densenets.analysis.report.shapes import CORNERS, Line, Mark, Words, colour_class, corners, svg
 from densenets.analysis.report.style import DARK, LIGHT, SHADES
+from densenets.analysis.report.words import shortened
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,17 @@ def test_a_wide_axis_is_logarithmic() -> None:
     assert scale.part(20) < scale.part(200) < scale.part(1000) < 1
 
 
+def test_both_ends_of_a_long_name_are_shown() -> None:
+    assert shortened("v3-large-imagenet", 17) == "v3-large-imagenet"
+    assert shortened("v3-large-1-ssdlite-320-imagenet", 17) == "v3-large…imagenet"
+    assert shortened("a\nb", 9) == "a\\nb"
+
+
+def test_epochs_are_whole() -> None:
+    assert of_epochs(2).ticks == (0, 1, 2)
+    assert of_epochs(24).ticks == (0, 5, 10, 15, 20, 25)
+
+
 @pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.5], [-0.1, 0.1], [1e-9, 2e-9], [1e9, 3e9]])
 def test_any_numbers_have_an_axis(values: list[float]) -> None:
     scale = scale_of(values)
@@ -79,7 +91,7 @@ def test_any_numbers_have_an_axis(values: list[float]) -> None:
 
 
 def test_places_are_px_with_y_upwards() -> None:
-    frame = Frame(Scale(0, 10, False, (0, 10)), Scale(0, 1, False, (0, 1)), (170, 158))
+    frame = Frame(Scale(0, 10, False, (0, 10)), Scale(0, 1, False, (0, 1)), (170, 158), 56)
     assert frame.place(0, 0) == (56, 112)
     assert frame.place(10, 1) == (156, 12)
     assert frame.place(5, 0.5) == (106, 62)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from densenets.analysis.report.shapes import Line, Shape, Words, width_of
 
@@ -43,6 +43,12 @@ def scale_of(
     return Scale(low, high + margin, False, _round(low, high + margin))
 
 
+def of_epochs(last: float) -> Scale:
+    """From 0, with whole numbers alone."""
+    scale = scale_of([last], from_zero=True)
+    return replace(scale, ticks=tuple(tick for tick in scale.ticks if tick == round(tick)))
+
+
 def _round(low: float, high: float) -> tuple[float, ...]:
     """Four to eight multiples of 1, 2, 2.5 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10((high - low) / 5))
@@ -64,10 +70,15 @@ class Frame:
     x: Scale
     y: Scale
     size: tuple[float, float]
-    left: float = 56.0
+    left: float
     right: float = 14.0
     top: float = 12.0
     bottom: float = 46.0
+
+    @staticmethod
+    def of(x: Scale, y: Scale, size: tuple[float, float]) -> "Frame":
+        """With room for the numbers of the y axis and its title."""
+        return Frame(x, y, size, 34.0 + max(width_of(_tick(value, y)) for value in (*y.ticks, y.high)))
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """The numbers of a point as px."""

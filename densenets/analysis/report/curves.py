@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from densenets.analysis.comparison import Cell, Comparison, Model
-from densenets.analysis.report.axes import Frame, scale_of
+from densenets.analysis.report.axes import Frame, of_epochs, scale_of
 from densenets.analysis.report.shapes import Line, Mark, Shape, colour_class, sample, svg
 from densenets.analysis.report.words import finite, in_order, name, plural, score, title_of
 from densenets.page import as_text
@@ -105,8 +105,8 @@ def _curves(models: Sequence[tuple[int, Model]], key: str) -> list[Curve]:
 
 def _shapes(curves: Sequence[Curve], whole: Sequence[Curve], words: str, size: tuple[float, float]) -> list[Shape]:
     points = [point for line in whole for point in line.points]
-    x = scale_of([epoch for epoch, _ in points], from_zero=True)
-    frame = Frame(x, scale_of([value for _, value in points], from_zero=True), size)
+    x = of_epochs(max(epoch for epoch, _ in points))
+    frame = Frame.of(x, scale_of([value for _, value in points], from_zero=True), size)
     shapes = frame.shapes("epochs trained", words)
     for line in reversed(curves):  # the best on top
         places = [frame.place(*point) for point in line.points]

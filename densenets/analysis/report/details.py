@@ -7,9 +7,11 @@ from typing import Any
 from densenets.analysis.comparison import Cell, Comparison
 from densenets.analysis.report.ranking import cost_cell
 from densenets.analysis.report.tables import Column, sortable, text_cell
-from densenets.analysis.report.words import MEASURES, in_order, name, shortened
+from densenets.analysis.report.words import MEASURES, doubtful, in_order, name, names, shortened
 from densenets.errors import printable
 from densenets.page import as_text
+
+MANY = 14  # facts that stand below each other
 
 
 def costs(comparison: Comparison) -> str:
@@ -17,17 +19,25 @@ def costs(comparison: Comparison) -> str:
     models = in_order(comparison)
     if not any(model.costs or model.latency for model in models):
         return ""
-    columns = [Column("model", "name"), *(Column(measure.words, unit=measure.unit) for measure in MEASURES)]
+    measures = [measure for measure in MEASURES if any(measure.of(model) is not None for model in models)]
+    columns = [Column("model", "name"), *(Column(measure.words, unit=measure.unit) for measure in measures)]
     rows = [
-        [text_cell(name(model.name), model.name, head=True), *(cost_cell(model, measure) for measure in MEASURES)]
+        [text_cell(name(model.name), model.name, head=True), *(cost_cell(model, measure) for measure in measures)]
         for model in models
     ]
     return (
         f'<section id="costs"><h2>Cost in full</h2><p class="quiet">Latency of one image at a time (batch 1); p50, p90 '
         f"and p99: half, nine tenths and 99 of 100 images took no longer, pre- and post-processing inside; the parts "
-        f"are medians of their own. MAdds count one multiplication with its addition once. 1 MB is 1,000,000 "
-        f"bytes.</p>{sortable('Cost in full', columns, rows)}{_machine(comparison)}</section>"
+        f"are medians of their own. Drift: by how much the last third of the rounds was slower than the first; cores "
+        f"had: hardly below 1 on a quiet machine. MAdds count one multiplication with its addition once. 1 MB is "
+        f"1,000,000 bytes.</p>{_doubts(comparison)}{sortable('Cost in full', columns, rows)}{_machine(comparison)}"
+        f"</section>"
     )
+
+
+def _doubts(comparison: Comparison) -> str:
+    found = doubtful(in_order(comparison))
+    return f"<p><strong>Measure again on a quiet machine:</strong> {names(found)}.</p>" if found else ""
 
 
 def _machine(comparison: Comparison) -> str:
@@ -51,11 +61,12 @@ def protocol(comparison: Comparison) -> str:
 
 
 def _facts(content: dict[str, Any]) -> str:
-    rows = "".join(
-        f"<dt>{as_text(shortened(key.replace('_', ' '), 80))}</dt><dd><bdi>{as_text(shortened(value, 600))}</bdi></dd>"
+    rows = [
+        f"<div><dt>{as_text(shortened(key.replace('_', ' '), 80))}</dt>"
+        f"<dd><bdi>{as_text(shortened(value, 600))}</bdi></dd></div>"
         for key, value in _flat(content)
-    )
-    return f'<dl class="facts">{rows}</dl>'
+    ]
+    return f'<dl class="facts{" many" if len(rows) > MANY else ""}">{"".join(rows)}</dl>'
 
 
 def _flat(content: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -66,7 +66,7 @@ def scatter(comparison: Comparison, measure: Measure) -> list[Shape]:
     if not points:
         return []
     costs = scale_of([point.cost for point in points], from_zero=True, may_be_logarithmic=True, room=0.2)
-    frame = Frame(costs, scale_of([end for point in points for end in (point.low, point.high)]), SIZE)
+    frame = Frame.of(costs, scale_of([end for point in points for end in (point.low, point.high)]), SIZE)
     logarithmic = ", logarithmic" if costs.logarithmic else ""
     shapes = frame.shapes(f"{measure.words} ({measure.unit}{logarithmic})", title_of(comparison.ranked_by))
     corners = [frame.place(*corner) for corner in stairs([(point.cost, point.score) for point in on_front(points)])]
@@ -89,7 +89,7 @@ def _labels(frame: Frame, points: Sequence[Point], corners: Sequence[tuple[float
     places = [frame.place(point.cost, point.score) for point in points]
     taken = [_bar_box(frame, point) for point in points]
     taken += [_around(*ends) for ends in itertools.pairwise(corners)]
-    texts = [shortened(point.name, 24) for point in points]
+    texts = [shortened(point.name, 26) for point in points]
     shapes: list[Shape] = []
     for text, label in zip(texts, place_labels(places, texts, inside, taken), strict=True):
         if label.leader:

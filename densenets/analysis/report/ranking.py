@@ -10,6 +10,7 @@ from densenets.analysis.report.words import (
     BY_KEY,
     MISSING,
     Measure,
+    doubtful,
     duration,
     finite,
     in_order,
@@ -80,6 +81,7 @@ def section(comparison: Comparison) -> str:
     columns, scores = _columns(comparison), _scores(comparison)
     rows = [_row(comparison, model, letters.get(model.name, ""), scores) for model in in_order(comparison)]
     shared = shared_by(comparison.models)
+    doubts = " Some latencies are doubtful, see Cost." if doubtful(comparison.models) else ""
     alike = f" All models: {', '.join(shared)}." if shared else ""
     ties = (
         " Models with the same letter are tied: the interval of their paired difference holds 0."
@@ -89,7 +91,7 @@ def section(comparison: Comparison) -> str:
     return (
         f'<section id="ranking"><h2>Ranking</h2><p class="quiet">Scores are means over seeds, below the first its '
         f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{ties}{_seeds(comparison)} "
-        f"Click a heading to sort; {MISSING} is what was not measured.{alike}</p>"
+        f"Click a heading to sort; {MISSING} is what was not measured.{alike}{doubts}</p>"
         f"{sortable('Ranking', columns, rows, first=0)}</section>"
     )
 

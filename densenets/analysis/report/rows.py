@@ -29,13 +29,15 @@ FIRST = (
     "folder",
     "seconds",
 )
+NO_TIMES = ("drift", "cores")
 
 
 def write_rows(comparison: Comparison, path: Path) -> Path:
     """Scores in 0..1, bytes, ms and s; a number that is missing leaves its place empty.
 
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
-    its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others.
+    its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others;
+    "latency_drift" as a part of 1 and "latency_cores".
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{printable(column): _plain(value) for column, value in row.items()} for row in found]
@@ -75,7 +77,8 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
             row.update({f"{kind}_{key}{end}": value for end, value in ends.items()})
     row.update({f"error_{key}": value for key, value in model.error_types.items()})
     row.update(model.costs)
-    row.update({f"latency_ms_{key}": value for key, value in model.latency.items()})
+    for key, value in model.latency.items():
+        row[f"latency_{key}" if key in NO_TIMES else f"latency_ms_{key}"] = value
     return row
 
 

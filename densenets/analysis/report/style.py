@@ -184,8 +184,8 @@ dialog img { display: block; max-width: 100%; max-height: 82vh; min-width: min(7
 details { margin-top: 12px; } summary { cursor: pointer; font-weight: 600; }
 pre { background: var(--soft); border-radius: 8px; padding: 12px 14px; overflow-x: auto; font-size: .85rem;
   line-height: 1.5; margin: .4rem 0; }
-.facts { display: grid; grid-template-columns: minmax(120px, max-content) 1fr; gap: 4px 24px; margin: .4rem 0;
-  font-size: .92rem; }
+.facts { margin: .4rem 0; font-size: .92rem; } .facts.many { columns: 3 330px; column-gap: 32px; }
+.facts div { display: grid; grid-template-columns: 11.5rem 1fr; gap: 2px 16px; padding: 2px 0; break-inside: avoid; }
 .facts dt { color: var(--quiet); overflow-wrap: anywhere; } .facts dd { margin: 0; overflow-wrap: anywhere; }
 .faults dt { font-weight: 600; } .faults dd { margin: 0 0 .6rem; overflow-wrap: anywhere; font-family: monospace;
   font-size: .88rem; }
@@ -196,7 +196,7 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px 14px; overflow-
   .data th, .data td { padding: 7px 9px; }
   .data th.text, .data .name:is(th), .matrix tbody th, .heat tbody th { min-width: 112px; max-width: 132px; }
   .side { grid-template-columns: repeat(2, 1fr); gap: 10px; }
-  .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: .5rem; }
+  .facts div { grid-template-columns: 9rem 1fr; }
   .kinds figcaption { min-height: 0; }
 }
 @media print {

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from densenets.analysis.comparison import Comparison, Interval, Model
+from densenets.analysis.profile.latency import BUSY, DRIFT
 from densenets.errors import printable
 from densenets.page import as_text
 
@@ -62,6 +63,8 @@ MEASURES = [
     Measure("pre", "latency", "before the network", "ms"),
     Measure("network", "latency", "network", "ms"),
     Measure("post", "latency", "after it", "ms"),
+    Measure("drift", "latency", "drift", "%", 0.01),
+    Measure("cores", "latency", "cores had", ""),
 ]
 BY_KEY = {measure.key: measure for measure in MEASURES}
 PLOTTED = [BY_KEY[key] for key in ("p50", "madds", "parameters", "file_bytes")]
@@ -124,9 +127,10 @@ def duration(seconds: float | None) -> str:
 
 
 def shortened(value: object, room: int) -> str:
-    """At most `room` characters of the name, printable; not escaped for HTML."""
+    """At most `room` characters of a text, printable; not escaped for HTML. Both ends stay: names differ there."""
     text = printable(value)
-    return text if len(text) <= room else text[: room - 1] + "…"
+    tail = room // 2
+    return text if len(text) <= room else f"{text[: room - tail - 1]}…{text[-tail:]}"
 
 
 def name(value: object, room: int = 60) -> str:
@@ -134,6 +138,16 @@ def name(value: object, room: int = 60) -> str:
     short, whole = shortened(value, room), shortened(value, 400)
     title = f' title="{as_text(whole)}"' if short != whole else ""
     return f'<bdi class="name"{title}>{as_text(short)}</bdi>'
+
+
+def doubtful(models: Sequence[Model]) -> list[str]:
+    """Names of the models whose latency drifted, or was measured on cores that others used too."""
+    found = []
+    for model in models:
+        drift, cores = finite(model.latency.get("drift")), finite(model.latency.get("cores"))
+        if (drift is not None and abs(drift) > DRIFT) or (cores is not None and cores < BUSY):
+            found.append(model.name)
+    return found
 
 
 def names(values: Sequence[object]) -> str:
