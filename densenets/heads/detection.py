@@ -48,8 +48,8 @@ class Detection(nn.Module):
     def check_batch(self, images: int) -> None:
         if images * min(rows * columns for rows, columns in self.normed) < 2:
             raise InputError(
-                f"--batch-size: {images} image a process: the last map is 1x1, where BatchNorm needs two images "
-                "at least; take a larger batch or canvas, or more pictures [T04]"
+                f"a batch of {images} image (in each process): the last map is 1x1, where BatchNorm needs two images "
+                "at least; take a larger batch (--batch-size) or canvas, or more pictures [T04]"
             )
 
     def check_images(self, images: Tensor) -> None:

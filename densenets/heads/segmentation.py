@@ -82,8 +82,8 @@ class Segmentation(nn.Module, ABC):
         single = self.norms_pooled or max(size or self.canvas) <= self.backbone.specs["context"].stride
         if images < 2 and single:
             raise InputError(
-                f"--batch-size: {images} image a process: BatchNorm works on a map of 1x1 in this net and needs two "
-                "images at least; take a larger batch, or more pictures [T04]"
+                f"a batch of {images} image (in each process): BatchNorm sees a map of 1x1 in this net and needs two "
+                "images at least; take a larger batch (--batch-size), or more pictures [T04]"
             )
 
     @abstractmethod

@@ -19,6 +19,7 @@ for words in IGNORED:
 
 from densenets.run.check import check_data  # noqa: E402
 from densenets.run.detection import evaluate_detection, train_detection  # noqa: E402
+from densenets.run.model import load  # noqa: E402
 from densenets.run.prediction import predict  # noqa: E402
 from densenets.run.segmentation import evaluate_segmentation, train_segmentation  # noqa: E402
 
@@ -28,6 +29,7 @@ __all__ = [
     "check_data",
     "evaluate_detection",
     "evaluate_segmentation",
+    "load",
     "predict",
     "train_detection",
     "train_segmentation",

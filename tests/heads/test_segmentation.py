@@ -166,7 +166,7 @@ def test_one_image_is_too_few_for_norm_over_a_pooled_map(head: str) -> None:
     model = small("v3-small", head).train()
     model.check_batch(2)
     for act in (lambda: model.check_batch(1), lambda: model.losses(torch.rand(1, 3, 64, 64), masks(1, 64, 64))):
-        with pytest.raises(InputError, match=r"--batch-size: 1 image.*two.*\[T04\]"):
+        with pytest.raises(InputError, match=r"a batch of 1 image .*two.*\(--batch-size\).*\[T04\]"):
             act()
     model.eval().losses(torch.rand(1, 3, 64, 64), masks(1, 64, 64))
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from densenets.analysis.compare.grid import parse_training, task_of_grid
 from densenets.cli import COMMANDS, main
@@ -151,7 +153,8 @@ def test_every_command_of_the_readme_is_understood(command: str, monkeypatch, tm
         return
     if COMMANDS[name].passes_on:
         flags, others = own_words(COMMANDS[name].settings, flags)
-        parse_training(task_of_grid(parse(COMMANDS[name].settings, flags, name)), others)
+        settings = parse(COMMANDS[name].settings, flags, name)
+        parse_training(task_of_grid(settings) if settings.heads else "detection", others)
     if {"--help", "--print-config"} & set(flags):
         with pytest.raises(SystemExit):
             parse(COMMANDS[name].settings, flags, name)
@@ -161,6 +164,17 @@ def test_every_command_of_the_readme_is_understood(command: str, monkeypatch, tm
 
 def test_the_readme_has_commands() -> None:
     assert len(readme_commands()) >= 8
+
+
+def own_folder(root: Path) -> None:
+    """Pictures and masks of the ids 0, 1, 2 and 11."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 2)):
+        for kind, pixels in (("images", rng.integers(0, 256, (count, 96, 128, 3))), ("masks", None)):
+            (root / kind / split).mkdir(parents=True)
+            ids = rng.choice([0, 1, 2, 11], (count, 96, 128)) if pixels is None else pixels
+            for number in range(count):
+                Image.fromarray(ids[number].astype(np.uint8)).save(root / kind / split / f"{number}.png")
 
 
 @pytest.mark.slow
@@ -176,6 +190,7 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path, real_data) -> None:
     }
     tree = write_cityscapes_streets(tmp_path / "tree", images={"train": 4, "val": 2}, workers=1, progress=False)
     places["CITYSCAPES"] = str(tree)
+    own_folder(tmp_path / "OWN")
     places["mobilenet_v2.pth"] = f"{real}/weights/mobilenet_v2_1.0_imagenet_torchvision.pth"
     for command in readme_commands():
         words = [places.get(word, word) for word in shlex.split(command)]
