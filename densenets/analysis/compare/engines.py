@@ -1,6 +1,7 @@
 """Who runs the cells: processes of this machine, or Ray wherever it has room. Both run the same supervisor."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -30,6 +31,11 @@ class Stop:
     def __enter__(self) -> "Stop":
         self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
+
+    def listen(self) -> None:
+        """Once more: a library has put handlers of its own in place."""
+        for number in self.before:
+            signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = self.asked or number
@@ -108,6 +114,7 @@ class RayEngine:
 
     def run(self, jobs: Sequence[Job], stop: Stop, look: Callable[[], None]) -> None:
         with self._connected():
+            stop.listen()  # Ray's own handler ends the process at once
             self._refuse_too_much()
             options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": RETRIES}
             task = self.ray.remote(**options)(_for_workers())
@@ -149,7 +156,7 @@ class RayEngine:
         own = not os.environ.get("RAY_ADDRESS")
         how: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
         try:
-            self.ray.init(log_to_driver=False, **(how if own else {}))
+            self.ray.init(log_to_driver=False, logging_level=logging.ERROR, **(how if own else {}))
         except (ConnectionError, RuntimeError, ValueError) as fault:
             lines = str(fault).strip().splitlines()
             raise InputError(f"--engine ray: {printable(lines[0] if lines else type(fault).__name__)}") from fault

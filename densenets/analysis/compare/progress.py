@@ -49,7 +49,8 @@ class Progress:
     """Of all cells; `session` is that of this start of the comparison."""
 
     def __init__(self, plans: Sequence[Plan], out: Path, session: str, at_once: int, console: Console | None = None):
-        self.plans, self.out, self.session, self.at_once = plans, out, session, at_once
+        self.plans, self.out, self.session = plans, out, session
+        self.at_once = at_once  # cells, where not more are seen to run
         self.console = console or Console(stderr=True)
         self.started = self.looked = time.monotonic()
         self.begun: dict[str, tuple[float, int]] = {}  # when a cell was first seen at work, its epochs then
@@ -109,7 +110,8 @@ class Progress:
         if any(seconds is None for seconds in rest):
             return None
         known = [seconds or 0.0 for seconds in rest]
-        return max([sum(known) / self.at_once, *known])
+        at_once = max(self.at_once, sum(cell.state == "running" for cell in cells))
+        return max([sum(known) / at_once, *known])
 
     def _sum(self, cells: Sequence[Seen]) -> str:
         counts = Counter(cell.state for cell in cells)
