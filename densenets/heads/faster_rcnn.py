@@ -202,15 +202,14 @@ class FasterRCNNFPN(TwoStage):
         if light:
             lateral = partial(ConvNormAct, eps=1e-3, momentum=momentum)
             self.fpn = FPN(channels, 128, lateral, partial(Separable, momentum=momentum), pooled)
-            self.rpn = RPN(Separable(128, 128, momentum), 128, self.of_a_cell)
+            self.rpn = RPN(_separable_rpn_body(128), 128, self.of_a_cell)
             self.box_head = _small_box_head(128, momentum)
         else:
             self.fpn = FPN(channels, 256, plain(1), plain(3), pooled)
             self.rpn = RPN(_rpn_body(256), 256, self.of_a_cell)
             self.box_head = _two_layers(256 * WINDOW**2, 1024)
         self.predictor = Predictor(512 if light else 1024, num_classes, with_background=theirs)
-        if not light:
-            self.normed = self.normed[:2]  # behind the backbone's own maps there are no norms
+        self.normed = self.normed[:2]  # behind the backbone's own maps there are no norms
 
     def maps(self, images: Tensor) -> list[Tensor]:
         taps = self.backbone(images)
@@ -248,6 +247,15 @@ def _rpn_body(width: int) -> nn.Sequential:
     nn.init.normal_(conv.weight, std=0.01)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.ReLU())
+
+
+def _separable_rpn_body(width: int) -> nn.Sequential:
+    """No BatchNorm: in training each map would be normed by its own statistics, in use all by a mixture of them."""
+    depthwise, pointwise = nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1)
+    for layer in (depthwise, pointwise):
+        nn.init.kaiming_uniform_(layer.weight, a=1)
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return nn.Sequential(depthwise, pointwise, nn.ReLU())
 
 
 def _two_layers(inputs: int, width: int) -> nn.Sequential:

@@ -50,7 +50,7 @@ def test_the_v1_papers_net_has_its_counts(size: int, madds: float) -> None:
 
 @pytest.mark.parametrize(
     ("fpn", "parameters", "madds"),
-    [("torchvision", 19_410_754, None), ("full", 19_026_336, 5.36), ("light", 4_758_944, 1.14)],
+    [("torchvision", 19_410_754, None), ("full", 19_026_336, 5.36), ("light", 4_758_688, 1.14)],
 )
 def test_the_pyramids_have_their_counts(fpn: str, parameters: int, madds: float | None) -> None:
     model = build_model("v3-large", "faster-rcnn-fpn", 90, size=320, options=RCNNOptions(fpn=fpn)).eval()
@@ -312,3 +312,14 @@ def test_a_state_dict_with_frozen_norms_loads(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "frozen.pth")
     with pytest.raises(InputError, match=r"frozen.pth: the weights do not fit: .*rpn.body.0.weight"):
         load_torchvision(tmp_path / "frozen.pth")
+
+
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+def test_the_first_stage_sees_in_use_what_it_saw_in_training(head: str, fpn: str) -> None:
+    """A BatchNorm that several maps share has their own statistics in training, in use a mixture."""
+    model = build_model("v3-small", head, 3, size=160, width=0.5, options=RCNNOptions(fpn=fpn, bn_momentum=1.0))
+    images = torch.rand(8, 3, 160, 160) * torch.linspace(0.2, 1, 8).view(-1, 1, 1, 1)
+    with torch.no_grad():
+        learnt = model.train().raw(images)[0]
+        used = model.eval().raw(images)[0]
+    assert torch.corrcoef(torch.stack([learnt.flatten(), used.flatten()]))[0, 1] > 0.99
