@@ -183,6 +183,11 @@ def test_another_protocol_is_refused_and_named(done: Done, patch: pytest.MonkeyP
     assert (copy / "comparison.json").read_bytes() == before
 
 
+def test_the_threads_of_a_cell_stay_when_other_jobs_are_asked_for(done: Done, patch, copy: Path) -> None:
+    """Though their default follows from the jobs."""
+    assert compare_here(patch, copy, done.data, **GRID, jobs=64, cell_threads=None)[1] == []
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"format": 2}', '{"format": 1, "alike": {}, "cells": [{"name": "../x"}]}'],
@@ -229,6 +234,8 @@ def test_checkpoints_stand_in_for_trainings(done: Done, patch, tmp_path: Path) -
         assert model["cells"][0]["scores"] == before[model["name"]]["cells"][0]["scores"]
         assert len(model["cells"][0]["curves"]) == 1
     assert not list((tmp_path / "out").rglob("*.ckpt"))
+    moved = Path(shutil.copytree(done.out / "cells" / CELLS[0], tmp_path / "moved"))
+    assert compare_here(patch, tmp_path / "out", checkpoints=[str(moved)], split="test")[1] == []  # it is there already
 
 
 def test_checkpoints_of_one_training_but_for_the_seed_are_one_model(done: Done, patch, tmp_path: Path) -> None:

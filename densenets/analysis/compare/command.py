@@ -38,18 +38,18 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     Raises InputError before any cell begins; WorkerError (exit code 1) at the end where a cell failed, with what the
     others gave; Stopped where it was asked to stop: the same call then goes on.
     """
-    threads = settings.cell_threads or max(1, cores() // settings.jobs)
-    engine = engine_of(settings.engine, settings.jobs, settings.cpus or threads, settings.gpus)
     others = read_stand_ins(settings.checkpoints)
     task, grid = _task(settings, others), bool(settings.heads)
     if not grid:
         words = words_of_data(words, others)
     training = parse_training(task, words)
+    out = Path(settings.out) if settings.out is not None else Path("comparisons") / _name(settings, training, others)
+    threads = settings.cell_threads or protocol.threads_of(out) or max(1, cores() // settings.jobs)
+    engine = engine_of(settings.engine, settings.jobs, settings.cpus or threads, settings.gpus)
     plans = plan_grid(settings, training, words) if grid else []
     plans += plan_stand_ins(settings, training, others, {name for plan in plans for name in (plan.name, plan.model)})
     ground = open_ground(settings, training, plans, others, task)
     refuse_other_classes(ground, others)
-    out = Path(settings.out) if settings.out is not None else Path("comparisons") / _name(settings, training, others)
     equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
     with new_folder(out), only_one(out):
         plans = protocol.agree(out, task, equal, with_digests(plans), [Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,11 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
     is asked for is another comparison."""
     before = read(out)
     known = {plan.name: plan for plan in (before or {}).get("cells", [])}
+    plans = _named(plans, known)
     if before is not None:
         _refuse_another(out, before, task, equal, plans, known)
-    cells = [*known.values(), *(plan for plan in plans if plan.name not in known)]
+    moved = {plan.name: plan for plan in plans if plan.checkpoint is not None}
+    cells = [*{**known, **moved, **{plan.name: plan for plan in plans if plan.name not in known}}.values()]
     content = {
         "format": FORMAT,
         "task": task,
@@ -84,6 +86,30 @@ def read(out: Path) -> dict[str, Any] | None:
     return {**content, "cells": cells}
 
 
+def threads_of(out: Path) -> int | None:
+    """Those that the cells of the comparison in `out` have had."""
+    found = (read(out) or {"alike": {}})["alike"].get("cell_threads")
+    return found if type(found) is int and found > 0 else None
+
+
+def _named(plans: Sequence[Plan], known: dict[str, Plan]) -> list[Plan]:
+    """A checkpoint that is there already is that cell, wherever it lies now; another of the same name gets a number."""
+    there = {plan.digest: plan for plan in known.values() if plan.checkpoint is not None}
+    found: list[Plan] = []
+    for plan in plans:
+        if plan.checkpoint is None:
+            found.append(plan)
+        elif plan.digest in there:
+            found.append(replace(there[plan.digest], checkpoint=plan.checkpoint))
+        else:
+            taken = {*known, *(one.name for one in [*plans, *found] if one is not plan)}
+            name, number = plan.name, 2
+            while name in taken:
+                name, number = f"{plan.name}-{number}", number + 1
+            found.append(replace(plan, name=name, model=name if plan.model == plan.name else plan.model))
+    return found
+
+
 def _plan(cell: Any) -> Plan:
     """Its name is that of a folder, which has to lie inside of the comparison's."""
     if not fits(cell, Plan):
@@ -109,9 +135,9 @@ def _refuse_another(
             problems.add(_told(out, name, before["alike"][name], value))
     for plan in plans:
         if plan.name in known:
-            for name in ("model", "seed", "backbone", "head", "width", "size", "digest", "checkpoint", "epochs"):
+            for name in ("model", "seed", "backbone", "head", "width", "size", "digest", "epochs"):
                 was, now = getattr(known[plan.name], name), getattr(plan, name)
-                if was != now and not (name == "checkpoint" and known[plan.name].digest == plan.digest):
+                if was != now:
                     problems.add(_told(out, f"{plan.name}: {name}", was, now))
     problems.refuse()
 

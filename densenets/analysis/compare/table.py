@@ -6,6 +6,7 @@ from densenets.analysis.comparison import Comparison, Model
 from densenets.errors import printable
 
 NONE = "-"
+SHOWN = 2  # names of ties
 Cells = Sequence[Sequence[str]]
 
 
@@ -30,7 +31,8 @@ def _row(model: Model, ranked_by: str) -> list[str]:
     numbers = [_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds")]
     latency = _scaled(model.latency.get("p50"), 1.0, 1)
     place = NONE if model.rank is None else str(model.rank)
-    ties = ", ".join(map(printable, model.ties)) or ""
+    more = len(model.ties) - SHOWN
+    ties = ", ".join([*map(printable, model.ties[:SHOWN]), *([f"and {more} more"] if more > 0 else [])])
     shown = NONE if value is None else f"{value:.3f}"
     return [place, printable(model.name), shown, ends, seeds, ties, *numbers, latency]
 
