@@ -64,9 +64,7 @@ def test_kill_9_loses_nothing_that_was_judged(
     assert numbers(again) == numbers(partial)
 
     before = part_files(folder)[0].read_bytes()
-    with pytest.raises(
-        InputError, match=r"part0\.jsonl: left by an evaluation with another nms_iou \(0\.55, now 0\.3"
-    ):
+    with pytest.raises(InputError, match=r"part0\.jsonl: left by an evaluation with another nms_iou \(0\.55, now 0\.3"):
         judged(data, "killed", nms_iou=0.3)
     assert part_files(folder)[0].read_bytes() == before
 
