@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densenets import draw
 from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import EvalSegmentation, TrainSegmentation
 from densenets.contract import ImageInfo
@@ -22,23 +21,21 @@ from densenets.data.module import DataModule
 from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
 from densenets.errors import InputError, Problems, printable
 from densenets.heads.segmentation import Segmentation as Head
-from densenets.metrics.image_counts import IMAGE_COUNTS, write_image_counts
-from densenets.metrics.parts import part_files, read_lines, remove_parts
-from densenets.metrics.prediction_masks import judge_folder, prediction_name, write_prediction
-from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted, told
+from densenets.metrics.parts import part_files
+from densenets.metrics.prediction_masks import prediction_name, write_prediction
+from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted
 from densenets.metrics.segmentation_rules import rules_of as scoring
-from densenets.metrics.segmentation_table import format_table
 from densenets.run.data import list_skips, naming, rules_of, streets_folder, tell_reading
-from densenets.run.evaluation import RESULTS, is_source, judge_checkpoint, read_results, said_earlier, write_results
-from densenets.run.folder import Outcome, find_checkpoint, new_folder, provenance, rank
+from densenets.run.evaluation import is_source, judge_checkpoint
+from densenets.run.folder import Outcome, find_checkpoint, new_folder, rank
 from densenets.run.labels import has_labels, look_at_masks
-from densenets.run.pictures import sheet_rows, write_mask_sheet
+from densenets.run.predicted_masks import judge_masks
+from densenets.run.segmentation_report import write_report
 from densenets.run.training import train
 from densenets.run.views import ManyViews
 from densenets.training.durable import read_checkpoint
 from densenets.training.task import to_unit
 
-CPU = torch.device("cpu")
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +57,7 @@ def evaluate_segmentation(settings: EvalSegmentation) -> Outcome:
         if settings.checkpoint is not None:
             with new_folder(Path(settings.submission) if settings.submission is not None else None):
                 return judge_checkpoint(_as_in_training(settings), settings.checkpoint, Segmentation())
-        return _judge_masks(settings)
+        return judge_masks(settings, Segmentation())
 
 
 def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
@@ -229,7 +226,7 @@ class Segmentation:
     ) -> Outcome:
         samples = data.validation
         assert isinstance(samples, SegmentationDataset)
-        return _report(metrics, samples.split, partial(_predicted, net, samples), out, source)
+        return write_report(metrics, samples.split, partial(_predicted, net, samples), out, source)
 
 
 def _told(data: str, split: str) -> str:
@@ -280,79 +277,3 @@ def _predicted(net: nn.Module, samples: SegmentationDataset, index: int) -> np.n
     with torch.inference_mode():
         logits = net.eval()(to_unit(image[None].to(device)))
     return classes_of(logits[0], info).cpu().numpy()
-
-
-def _report(
-    metrics: dict[str, Any],
-    split: SegmentationSplit,
-    predicted: Callable[[int], np.ndarray] | None,
-    out: Path | None,
-    source: dict[str, Any],
-) -> Outcome:
-    """results.json and the pictures in `out`; the table for the user.
-
-    predicted: the (H, W) classes of the image at an index; None where nobody knows them any more.
-    """
-    content = {**metrics, **source}
-    rows = content.pop("images")
-    text = format_table(content)
-    if not metrics["counts"]["pixels"]:  # a submission is all that this was about
-        text = f"the split has no labels to judge by; masks for the server: {printable(source.get('submission'))}"
-    if out is None:
-        return Outcome(content, text, [])
-    files = [out / RESULTS, out / "confusion.png"]
-    write_image_counts(out / IMAGE_COUNTS, rows, split.image_ids, split.files)
-    draw.confusion_picture(metrics["confusion"], split.classes, files[1])
-    if predicted is not None:
-        files.append(out / "validation.png")
-        write_mask_sheet(split, predicted, files[2])
-    write_results(out, content)
-    if "checkpoint" in source:  # all that the parts hold is in the files now
-        remove_parts(out)
-    return Outcome(content, text, files)
-
-
-# Predicted masks
-
-
-def _judge_masks(settings: EvalSegmentation) -> Outcome:
-    assert settings.predictions is not None
-    place = Path(settings.predictions)
-    files = part_files(place)
-    earlier = said_earlier(_evaluation_of(files) if files else read_results(place / RESULTS))
-    names = earlier.classes if files else settings.classes  # in whose order the parts have counted
-    if files and earlier.data and settings.split != earlier.data.get("split", settings.split):
-        own = printable(earlier.data["split"])
-        raise InputError(f"--split: {printable(settings.split)}: {printable(place)} is of the split {own} [V04]")
-    split, source = Segmentation().open_judged(settings, earlier.data, names or None)
-    kept: dict[int, np.ndarray] = {}
-    shown = {*sheet_rows(split)}
-
-    def keep(index: int, classes: Tensor) -> None:
-        if index in shown:
-            kept[index] = classes.numpy()
-
-    metrics = _judged_parts(place, files, split) if files else dict(judge_folder(place, split, keep))
-    about = {"predictions": settings.predictions, "data": source, "produced_by": provenance(CPU)}
-    out = Path(settings.out) if settings.out else None
-    return _report(metrics, split, kept.__getitem__ if kept else None, out, about)
-
-
-def _evaluation_of(files: Sequence[Path]) -> dict[str, Any]:
-    """What part files say they belong to."""
-    return read_lines(files, lambda _: True, "counts")[0] or {}
-
-
-def _judged_parts(place: Path, files: Sequence[Path], split: SegmentationSplit) -> dict[str, Any]:
-    """What an evaluation that did not end had counted, where that is all of the split."""
-    rules = scoring(split)
-    _, counted = read_counted(files, rules)
-    log.info("%d part files of an evaluation that did not end: %d images", len(files), len(counted.images))
-    known = split.image_ids.tolist()
-    if strange := {*counted.images} - {*known}:
-        raise InputError(f"{printable(place)}: image {min(strange)} is not in the ground truth [V04]")
-    if missing := len(known) - len(counted.images):
-        raise InputError(
-            f"{printable(place)}: {missing} images of the split are not judged yet; the same eval-seg goes on [V06]"
-        )
-    return told(counted, rules)

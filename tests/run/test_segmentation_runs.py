@@ -145,7 +145,7 @@ def test_an_evaluation_that_broke_off_goes_on(run: Path, tmp_path: Path, monkeyp
     whole = judge(run)
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("densenets.run.segmentation.write_results", ended)
+        patch.setattr("densenets.run.segmentation_report.write_results", ended)
         with pytest.raises(InputError, match="ended"):
             judge(run, out=str(out))
     lines = part_file(out, 0).read_bytes().splitlines(keepends=True)
@@ -177,7 +177,7 @@ def test_what_differs_from_the_evaluation_that_left_parts_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr("densenets.run.segmentation.write_results", ended)
+    monkeypatch.setattr("densenets.run.segmentation_report.write_results", ended)
     with pytest.raises(InputError, match="ended"):
         judge(run, out=str(out), ignore_ids=[200])
     before = part_file(out, 0).read_bytes()
@@ -200,7 +200,7 @@ def test_parts_are_read_by_the_classes_they_were_counted_by(
     torch.save(content, tmp_path / "sorted.ckpt")
     whole = judge(tmp_path / "sorted.ckpt", data=str(streets))
     with monkeypatch.context() as patch:
-        patch.setattr("densenets.run.segmentation.write_results", ended)
+        patch.setattr("densenets.run.segmentation_report.write_results", ended)
         with pytest.raises(InputError, match="ended"):
             judge(tmp_path / "sorted.ckpt", data=str(streets), out=str(out))
     parts = evaluate_segmentation(EvalSegmentation(predictions=str(out))).results
