@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torchvision.ops import nms
 
 from densenets.contract import Boxes, Detections
 
+Forced = Literal["none", "one", "all"]
 BACKGROUND = -1  # a default box that no object claims
 IGNORED = -2  # a default box that is neither right nor wrong: inside an ignore region, or with an overlap between both
 CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # for x, y, log w, log h (SSD; TensorFlow's scale factors)
@@ -136,13 +138,14 @@ def match(
     ignore: Tensor | None,
     threshold: float,
     below: float | None = None,
-    forced: bool = True,
+    forced: Forced = "one",
 ) -> Tensor:
     """(A,) index of the box that each default box has to find, BACKGROUND or IGNORED (SSD paper, section 2.2).
 
-    A default box takes the box it overlaps most, from IoU `threshold` on; the best default box of every box takes that
-    box whatever the overlap, where `forced`. What is left and lies by half or more inside an ignore region is IGNORED,
-    and what overlaps a box by `below` or more (Faster R-CNN paper, section 3.1.2).
+    A default box takes the box it overlaps most, from IoU `threshold` on. forced: whatever the overlap, "one" default
+    box, the best of every box, takes that box; or "all" that overlap a box as the best one does, each the box that it
+    overlaps most itself (Faster R-CNN paper, section 3.1.2: anchors of equal maps tie). What is left and lies by half
+    or more inside an ignore region is IGNORED, and what overlaps a box by `below` or more.
     """
     found = torch.full((len(defaults),), BACKGROUND, dtype=torch.int64, device=defaults.device)
     if ignore is not None and len(ignore):
@@ -154,8 +157,11 @@ def match(
         if below is not None:
             found = found.masked_fill(best >= below, IGNORED)
         found = torch.where(best >= threshold, which, found)
-        if forced:
+        if forced == "one":
             found[overlap.argmax(dim=1)] = torch.arange(len(boxes), device=defaults.device)
+        elif forced == "all":
+            most = overlap.amax(dim=1, keepdim=True)
+            found = torch.where(((overlap == most) & (most > 0)).any(dim=0), which, found)
     return found
 
 
@@ -164,7 +170,7 @@ def match_targets(
     targets: Sequence[Boxes],
     threshold: float,
     below: float | None = None,
-    forced: bool = True,
+    forced: Forced = "one",
 ) -> tuple[Tensor, Tensor]:
     """(N, A) class of each default box, or BACKGROUND or IGNORED; (N, A, 4) the box it has to find (else itself).
 

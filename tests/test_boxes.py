@@ -82,6 +82,13 @@ def test_the_best_default_box_is_forced_however_small_the_overlap() -> None:
     assert box.match(DEFAULTS, tiny, None, 0.5).tolist() == [-1, -1, 0, -1]
 
 
+def test_all_that_tie_for_the_best_are_forced_and_none_that_misses() -> None:
+    between = torch.tensor([[8.0, 0, 12, 4], [100, 100, 101, 101]])
+    assert box.match(DEFAULTS, between[:1], None, 0.5, forced="one").tolist() == [0, -1, -1, -1]
+    assert box.match(DEFAULTS, between, None, 0.5, forced="all").tolist() == [0, 0, -1, -1]
+    assert box.match(DEFAULTS, between, None, 0.5, forced="none").tolist() == [-1] * 4
+
+
 def test_a_crowd_is_ignored_but_takes_nothing_from_an_object() -> None:
     crowd = torch.tensor([[0.0, 0, 26, 10]])  # covers 1, 1, 0.6 and 0 of the four
     boxes = torch.tensor([[10.0, 0, 20, 10]])

@@ -280,12 +280,15 @@ class Backbone(nn.Module):
 
         stages: the stem and the blocks up to a nominal stride of 2^stages get no gradient, and their BatchNorms keep
             their statistics; 0 is none, 5 is all of the net.
-        norm: every BatchNorm of the net keeps its statistics (its weight and bias may still learn).
+        norm: every BatchNorm of the net stays as it is: statistics, weight and bias.
         """
         _one_of("frozen stages", stages, (0, 1, 2, 3, 4, 5))
         self._frozen = (stages, norm)
         for nominal, layer in self.layers():
             layer.requires_grad_(nominal > 2**stages)
+            for module in layer.modules() if norm else ():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Backbone":

@@ -72,7 +72,8 @@ class RCNNOptions:
         ratios: height to width of the anchors.
         proposals: places that the second stage looks at in an image.
         train_proposals: likewise in training, of which it samples.
-        map_proposals: candidates of each map before their NMS; in training twice as many.
+        map_proposals: candidates of each map before their NMS.
+        train_map_proposals: likewise in training.
         rpn_score_threshold: proposals at or below it are none.
         rpn_nms_iou: overlap at which the lesser of two proposals is dropped.
         rpn_match_iou: overlap from which an anchor must find an object.
@@ -95,6 +96,7 @@ class RCNNOptions:
     proposals: int = 300
     train_proposals: int = 1000
     map_proposals: int = 1000
+    train_map_proposals: int = 2000
     rpn_score_threshold: float = 0.0
     rpn_nms_iou: float = 0.7
     rpn_match_iou: float = 0.7
@@ -111,12 +113,23 @@ class RCNNOptions:
     detections: int = 100
 
     def __post_init__(self) -> None:
-        counts = ("proposals", "train_proposals", "map_proposals", "rpn_samples", "samples", "candidates", "detections")
-        for name in counts:
+        for name in (
+            "proposals",
+            "train_proposals",
+            "map_proposals",
+            "train_map_proposals",
+            "candidates",
+            "detections",
+        ):
             expect(f"rcnn.{name}", getattr(self, name), 1, 100_000)
-        overlaps = ("rpn_nms_iou", "rpn_match_iou", "rpn_background_iou", "match_iou", "nms_iou")
-        for name in (*overlaps, "rpn_score_threshold", "score_threshold", "bn_momentum"):
+        for name, least in (("rpn_samples", 2), ("samples", 4)):  # of which one is an object
+            expect(f"rcnn.{name}", getattr(self, name), least, 100_000)
+        for name in ("rpn_nms_iou", "rpn_background_iou", "nms_iou", "rpn_score_threshold", "score_threshold"):
             expect(f"rcnn.{name}", getattr(self, name), 0, 1)
+        for name in ("rpn_match_iou", "match_iou", "bn_momentum"):
+            expect(f"rcnn.{name}", getattr(self, name), 0.001, 1)
+        if self.bn_eps is not None:
+            expect("rcnn.bn_eps", self.bn_eps, 1e-8, 1)
         expect("rcnn.box_beta", self.box_beta, 0, 10)
         sizes = [[1.0]] if self.sizes is None else self.sizes
         if len({len(row) for row in sizes}) != 1:

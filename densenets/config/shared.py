@@ -65,7 +65,7 @@ class Training(PictureRules):
         padding: rule the weights were trained with: torch's symmetric padding or TensorFlow's SAME.
         normalize: scaling the weights were trained with: ImageNet's mean and deviation, or [-1, 1].
         freeze_stages: keep every layer up to stride 2^n as it is; 0 freezes nothing.
-        freeze_norm: keep the backbone's BatchNorm statistics as they are.
+        freeze_norm: keep the backbone's BatchNorms as they are: statistics, weights and biases.
         epochs: passes over the training split.
         batch_size: images a step and a process.
         lr: learning rate at the end of the warm-up.
@@ -87,7 +87,8 @@ class Training(PictureRules):
         num_nodes: machines taking part.
         strategy: Lightning's word for how processes share the work.
         accelerator: Lightning's word for the kind of device.
-        compile: let torch.compile speed the network up; the first step takes minutes.
+        compile: let torch.compile speed the network up, all but what looks at single proposals; the first step takes
+            minutes.
         validate_every: epochs from one validation to the next; the last epoch is always judged.
         seed: start of all chance.
         workers: processes that load pictures; -1: one a core, at most 8.

@@ -222,7 +222,9 @@ def recipe_steps(recipe: str, height: int, width: int, keep_ratio: bool = False)
         raise InputError(f"unknown augmentation {printable(recipe)!r}; choose from {', '.join(RECIPES)}")
     view = SampleView(height, width, 0.5 if recipe == "ssd" else 0.0, recipe in ("ssd", "ssdlite"), keep_ratio)
     flip = [] if recipe == "none" else [A.HorizontalFlip(p=0.5)]
-    return [view, *flip, *(photometric() if recipe == "ssd" else [])]
+    # Where a picture does not fill the canvas it stands at the left, in training too: it is flipped before.
+    seen = [*flip, view] if keep_ratio else [view, *flip]
+    return [*seen, *(photometric() if recipe == "ssd" else [])]
 
 
 class BoxAugmentation:

@@ -27,7 +27,10 @@ LARGEST = 0.8  # of the shorter side: the pyramid's largest anchors; its smalles
 SIZES = 3  # of them on each of its maps
 CROP = 14  # cells of a proposal's crop, as the V1 paper's net takes it
 WINDOW = 7  # likewise, of the pyramid's
-FIRST_BOX = 224.0  # px: a proposal of this side, or above, is read from the map of stride 32 (FPN paper, eq. 1)
+FIRST_BOX = (
+    224.0  # px: a proposal of this side, or above, is read from the map of stride 32; half of what the FPN paper's
+)
+# eq. 1 says, as the canvases here are less than half of its pictures
 
 
 class TwoStage(Detection, ABC):
@@ -52,6 +55,9 @@ class TwoStage(Detection, ABC):
         self.normed = grids = grids_of(self.canvas, strides)
         steps = [(s, s) if exact else (height // g[0], width // g[1]) for s, g in zip(strides, grids, strict=True)]
         self.of_a_cell = len(sizes[0]) * len(self.options.ratios)
+        thin = min(side for row in sizes for side in row) * max(max(r, 1 / r) for r in self.options.ratios) ** -0.5
+        if thin < 2:
+            raise InputError(f"--rcnn.sizes, --rcnn.ratios: an anchor {thin:.2g} px thin; 2 px is the least")
         self.counts = [rows * columns * self.of_a_cell for rows, columns in grids]
         anchors = box.anchor_boxes(grids, steps, sizes, self.options.ratios)
         self.register_buffer("defaults", anchors, persistent=False)
@@ -78,9 +84,8 @@ class TwoStage(Detection, ABC):
 
     def _propose(self, logits: Tensor, offsets: Tensor, training: bool) -> Proposals:
         o = self.options
-        many = (2 * o.map_proposals, o.train_proposals) if training else (o.map_proposals, o.proposals)
-        threshold = 0.0 if training else o.rpn_score_threshold
-        chosen = Selection(many[0], o.rpn_nms_iou, threshold, many[1])
+        many = (o.train_map_proposals, o.train_proposals) if training else (o.map_proposals, o.proposals)
+        chosen = Selection(many[0], o.rpn_nms_iou, o.rpn_score_threshold, many[1])
         return propose(logits, offsets, self.defaults, self.counts, self.canvas, chosen)
 
     def losses(self, images: Tensor, targets: list[Boxes]) -> dict[str, Tensor]:
@@ -92,7 +97,8 @@ class TwoStage(Detection, ABC):
         self.check_labels(targets)
         maps = self._seen(images)
         logits, offsets = self.seek(maps)
-        anchors, boxes = box.match_targets(self.defaults, targets, options.rpn_match_iou, options.rpn_background_iou)
+        overlaps = (options.rpn_match_iou, options.rpn_background_iou)
+        anchors, boxes = box.match_targets(self.defaults, targets, *overlaps, forced="all")
         first = proposal_losses(logits, offsets, self.defaults, anchors, boxes, options.rpn_samples, options.box_beta)
         places, labels, wanted = self._drawn(self._propose(logits, offsets, True), targets)
         classes, moves = self.judge(maps, places)
@@ -160,7 +166,8 @@ class Predictor(nn.Module):
 class FasterRCNN(TwoStage):
     """V1 Table 13: proposals on the map of stride 16; the net's part of stride 32 runs on a crop of each.
 
-    The crop has 14x14 cells, is not pooled, and each cell is one sample, as TensorFlow's crop_and_resize takes it.
+    The crop has 14x14 cells, is not pooled, and each cell is one sample, taken in its middle (TensorFlow's
+    crop_and_resize takes one each too, evenly from corner to corner).
     Anchors have the paper's sizes on a canvas whose shorter side is 600 px, and shrink with it.
     """
 

@@ -29,7 +29,7 @@ def place_targets(places: Tensor, valid: Tensor, target: Boxes, threshold: float
     """Of one image: (P + M, 4) its proposals and, so that each object is seen, its boxes; of these, as `match_targets`
     gives them, (P + M,) the classes and (P + M, 4) the boxes to find."""
     places = torch.cat([places[valid], target.boxes])
-    labels, boxes = match_targets(places, [target], threshold, forced=False)
+    labels, boxes = match_targets(places, [target], threshold, forced="none")
     return places, labels[0], boxes[0]
 
 

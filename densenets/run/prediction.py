@@ -161,8 +161,10 @@ def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold:
     if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
         raise DivergedError(f"{printable(source)}: the model gave a box or score that is not finite")
     info = placed(source, (image.shape[0], image.shape[1]), detector.canvas, detector.keep_ratio)
-    keep = (scores >= threshold) & (scores > 0)
-    return Boxes(info.to_file(boxes[keep]), labels[keep], scores[keep])
+    in_file = info.to_file(boxes)
+    whole = (in_file[:, 2:] > in_file[:, :2]).all(dim=1)  # none that lies beyond the picture, as in a judging
+    keep = (scores >= threshold) & (scores > 0) & whole
+    return Boxes(in_file[keep], labels[keep], scores[keep])
 
 
 def _plain(file: Path, image: np.ndarray, boxes: Boxes, description: ModelDescription) -> dict[str, Any]:

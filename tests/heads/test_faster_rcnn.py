@@ -10,6 +10,8 @@ from fixed_shapes import check_prediction
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_mobilenet_v3_large_fpn
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
 
 from densenets.backbones import BACKBONES, build_backbone
 from densenets.boxes import anchor_boxes
@@ -101,9 +103,9 @@ def test_no_box_a_huge_and_a_tiny_one_teach_without_nan(head: str, fpn: str, box
     assert (losses["box"] > 0) == bool(boxes)
 
 
-@pytest.mark.parametrize("head", ["faster-rcnn", "faster-rcnn-fpn"])
-def test_places_inside_an_ignore_region_teach_nothing(head: str) -> None:
-    model = small(head).train()
+@pytest.mark.parametrize(("head", "fpn"), FORMS)
+def test_places_inside_an_ignore_region_teach_nothing(head: str, fpn: str) -> None:
+    model = small(head, fpn).train()
     crowd = EMPTY._replace(ignore=torch.tensor([[-200.0, -200, 300, 300]]))
     losses = model.losses(torch.rand(2, 3, 64, 64), [crowd, crowd])
     assert {name: value.item() for name, value in losses.items()} == dict.fromkeys(losses, 0.0)
@@ -229,6 +231,7 @@ def test_a_net_that_cannot_be_split_is_refused_in_a_sentence() -> None:
     [
         ({"sizes": [[32.0]]}, "--rcnn.sizes: 1 lists given, one for each of 4 maps"),
         ({"sizes": [[32.0], [64.0], [128.0], [1.0, 2.0]]}, "of equal length"),
+        ({"sizes": [[1.0], [64.0], [128.0], [256.0]]}, "an anchor 0.71 px thin"),
     ],
 )
 def test_sizes_that_cannot_be_met_are_named(options: dict[str, Any], words: str) -> None:
@@ -236,7 +239,11 @@ def test_sizes_that_cannot_be_met_are_named(options: dict[str, Any], words: str)
         small("faster-rcnn-fpn", **options)
 
 
-@pytest.mark.parametrize("options", [{"proposals": 0}, {"ratios": []}, {"sizes": [[-1.0]]}, {"nms_iou": 2.0}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"proposals": 0}, {"ratios": []}, {"sizes": [[-1.0]]}, {"nms_iou": 2.0}, {"samples": 3}, {"bn_eps": 0.0}],
+    ids=str,
+)
 def test_options_out_of_range_name_the_flag(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"--rcnn.{next(iter(options)).replace('_', '-')}"):
         RCNNOptions(**options)
@@ -298,6 +305,48 @@ def test_torchvisions_net_gives_the_same_detections(
         assert torch.allclose(found.boxes[i, :count], image["boxes"], rtol=0, atol=close)
         assert torch.equal(found.labels[i, :count], image["labels"] - 1)
         assert (found.scores[i, count:] == 0).all()
+
+
+def test_torchvisions_net_has_the_same_losses(tmp_path: Path) -> None:
+    """With every place sampled, so that no chance is left. Its two maps of one stride make each best anchor a tie."""
+    images, everything = scenes(320, 320), 90_000
+    theirs = spread_torchvision(fasterrcnn_mobilenet_v3_large_320_fpn, images)
+    torch.save(theirs.state_dict(), tmp_path / "faster_rcnn.pth")
+    ours = load_torchvision(tmp_path / "faster_rcnn.pth", 320).train().double()
+    theirs = theirs.train().double()
+    for name in ("mean", "std"):
+        exact = torch.tensor(getattr(theirs.transform, f"image_{name}"), dtype=torch.float64)
+        getattr(ours.backbone, name).copy_(exact[:, None, None])
+    for part in (theirs.rpn, theirs.roi_heads):
+        part.fg_bg_sampler.batch_size_per_image = everything
+    ours.options.rpn_samples = ours.options.samples = everything
+    boxes = [[[13.0, 22, 171, 213], [100, 90, 301, 266], [31, 180, 77, 243]], [[5.0, 6, 120, 111], [96, 96, 128, 128]]]
+    targets = [Boxes(torch.tensor(of).double(), torch.arange(len(of))) for of in boxes]
+    with torch.no_grad():
+        expected = theirs(list(images.double()), [{"boxes": t.boxes, "labels": t.labels + 1} for t in targets])
+        found = ours.losses(images.double(), targets)
+    names = {"objectness": "loss_objectness", "proposal": "loss_rpn_box_reg"}
+    names |= {"classification": "loss_classifier", "box": "loss_box_reg"}
+    assert found.keys() == names.keys()
+    for name, other in names.items():
+        assert expected[other] > 1e-4
+        assert found[name].item() == pytest.approx(expected[other].item(), rel=1e-6), (
+            name
+        )  # theirs has labels in float32
+
+
+@pytest.mark.parametrize("fpn", ["full", "light"])
+def test_windows_come_from_the_map_that_suits_their_size(fpn: str) -> None:
+    """As torchvision's MultiScaleRoIAlign reads them, at a canonical size of half the FPN paper's."""
+    model = small("faster-rcnn-fpn", fpn, size=512)
+    width = {"full": 256, "light": 128}[fpn]
+    maps = [torch.rand(2, width, 512 // s, 512 // s) for s in model.strides]
+    sides = torch.tensor([20.0, 150.0, 223.9, 224.1, 300.0, 480.0])
+    places = [torch.cat([torch.zeros(6, 2), sides[:, None].expand(-1, 2)], dim=1) + shift for shift in (3.0, 17.5)]
+    pool = MultiScaleRoIAlign(["fine", "coarse"], 7, 2, canonical_scale=112, canonical_level=4)
+    pool.scales, pool.map_levels = [1 / s for s in model.strides], initLevelMapper(4, 5, 112, 4)
+    expected = pool(dict(zip(("fine", "coarse"), maps, strict=True)), places, [(512, 512)] * 2)
+    assert torch.allclose(model._windows(maps, places), expected, atol=1e-5)
 
 
 def test_a_state_dict_with_frozen_norms_loads(tmp_path: Path) -> None:

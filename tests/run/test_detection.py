@@ -173,6 +173,19 @@ def test_prediction_in_file_px(shapes, quick, tmp_path) -> None:
     assert Image.open(tmp_path / "p" / "big.png").size == (512, 256)
 
 
+def test_predict_finds_what_a_judging_finds_where_a_picture_does_not_fill_the_canvas(shapes, quick, tmp_path) -> None:
+    data = shapes(train=range(4), val=range(4, 8))
+    settings = quick(data, head="faster-rcnn-fpn", rcnn=replace(RCNN, fpn="light"), size=[64, 112], epochs=1)
+    train_detection(settings)
+    judged = json.loads((Path(settings.out) / "predictions.json").read_text())
+    asked = Predict(checkpoint=settings.out, images=[str(data / "val")], out=str(tmp_path / "p"), threshold=0.0)
+    found = [row for image in predict(asked).results["images"] for row in image["detections"]]
+    assert len(found) == len(judged) > 20
+    assert all(row["box"][0] < row["box"][2] <= 128 and row["box"][1] < row["box"][3] <= 128 for row in found)
+    by_score = sorted(row["score"] for row in found)
+    assert np.allclose(by_score, sorted(row["score"] for row in judged), atol=1e-5)
+
+
 def test_freezing_by_flag(shapes, quick) -> None:
     data = shapes(train=range(8), val=range(8, 10))
     settings = quick(data, epochs=1, freeze_stages=3, freeze_norm=True, lr=0.1, seed=0)
@@ -183,6 +196,8 @@ def test_freezing_by_flag(shapes, quick) -> None:
     fresh = model.backbone.state_dict()
     still = {name for name, value in fresh.items() if torch.equal(state[f"model.backbone.{name}"], value)}
     assert {name for name in fresh if name.endswith(("running_mean", "running_var"))} <= still
+    norms = [name for name, module in model.backbone.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {f"{name}.{part}" for name in norms for part in ("weight", "bias")} <= still
     stages = [int(name.split(".")[1]) for name in fresh.keys() - still if name.startswith("blocks.")]
     assert min(stages) == 3  # blocks 0 to 2 of V3-small end at stride 8
     assert "stem.conv.weight" in still
