@@ -48,7 +48,9 @@ class Model:
     numbers, (least, most), where there are several. per_class: likewise AP or IoU. error_types: AP50 that each kind of
     error costs, detection only. costs: "parameters", "madds", "file_bytes", "activation_bytes", "peak_bytes"; latency:
     "p50", "p90", "p99" in ms at batch 1 and the p50 of its parts "pre", "network", "post". rank: from 1; None where the
-    model has no number. ties: names of the models whose difference to this one lies inside its interval.
+    model has no number. ties: names of the models whose difference to this one lies inside its interval. stands_in: its
+    cells are checkpoints that the comparison did not train. differs: what of their recipe is known to be other than the
+    protocol, as the recipe has it. padding, normalize: the rules that the net sees its pictures by.
     """
 
     name: str
@@ -67,6 +69,10 @@ class Model:
     latency: dict[str, float] = field(default_factory=dict)
     rank: int | None = None
     ties: list[str] = field(default_factory=list)
+    stands_in: bool = False
+    differs: dict[str, Any] = field(default_factory=dict)
+    padding: str = "torch"
+    normalize: str = "imagenet"
 
 
 @dataclass
@@ -94,8 +100,8 @@ class Comparison:
 
     ranked_by: the score that the rank goes by ("AP" or "mIoU"). level: part of the draws inside an interval, such as
     0.95. draws: of the bootstrap. data, split: what was judged. protocol: what was equal for every cell, in words and
-    numbers. machine: on which every latency here was measured; None where none was. command: that repeats the whole.
-    produced_by: versions, as in results.json.
+    numbers. machine: on which every latency here was measured; None where none was. commands: that repeat the whole, in
+    the order they were given. produced_by: versions, as in results.json.
     """
 
     task: str
@@ -111,7 +117,7 @@ class Comparison:
     pictures: list[Picture]
     protocol: dict[str, Any]
     machine: dict[str, Any] | None
-    command: list[str]
+    commands: list[list[str]]
     produced_by: dict[str, Any]
 
     def to_plain(self) -> dict[str, Any]:
@@ -120,7 +126,10 @@ class Comparison:
 
     @staticmethod
     def from_plain(content: dict[str, Any]) -> "Comparison":
-        """The inverse of `to_plain`."""
+        """The inverse of `to_plain`; of an older comparison, which knew its last `command` alone, too."""
+        content = dict(content)
+        if "command" in content:
+            content["commands"] = [content.pop("command")]
         models = [_model(model) for model in content["models"]]
         differences = [
             Difference(row["first"], row["second"], Interval(**row["difference"]), row["tie"])

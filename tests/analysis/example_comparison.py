@@ -95,7 +95,9 @@ def _whole(
             "runs": 200,
             "warm_up": 20,
         },
-        command=["densenets", "compare", "--backbones", "v1", "v2", "v3-large", "v3-small", "--data", f"DATA/{short}"],
+        commands=[
+            ["densenets", "compare", "--backbones", "v1", "v2", "v3-large", "v3-small", "--data", f"DATA/{short}"]
+        ],
         produced_by={"command": ["compare"], "densenets": "0.1.0", "python": "3.11.2", "torch": "2.15.0"},
     )
 

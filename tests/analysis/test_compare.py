@@ -148,7 +148,7 @@ def strip(results: dict) -> dict:
     for model in told["models"]:
         for cell in model["cells"]:
             cell["commands"] = None
-    return {name: value for name, value in told.items() if name not in ("produced_by", "command")}
+    return {name: value for name, value in told.items() if name not in ("produced_by", "commands")}
 
 
 def test_more_draws_are_a_matter_of_the_end_alone(done: Done, patch: pytest.MonkeyPatch, copy: Path) -> None:

@@ -14,6 +14,12 @@ def test_a_comparison_comes_back_from_json_as_it_was() -> None:
     pictures = [Picture("1.jpg", "pictures/1.jpg", {"v2": "pictures/1-v2.jpg"})]
     whole = Comparison(
         "detection", "DATA", "val", 3, ["cat"], "AP", 0.95, 1000, [model], differences, pictures, {"epochs": 2},
-        {"processor": "a"}, ["compare"], {"torch": "2"},
+        {"processor": "a"}, [["compare"]], {"torch": "2"},
     )  # fmt: skip
     assert Comparison.from_plain(json.loads(json.dumps(whole.to_plain()))) == whole
+    older = {**whole.to_plain(), "command": ["compare"]}
+    del older["commands"]
+    for model in older["models"]:
+        for name in ("stands_in", "differs", "padding", "normalize"):
+            del model[name]
+    assert Comparison.from_plain(json.loads(json.dumps(older))) == whole

@@ -307,7 +307,7 @@ def hostile(folder: Path) -> Comparison:
         cell.fault, cell.state, cell.commands, cell.name = model.name, "failed", [["run", model.name]], model.name
         cell.curves = [{"epoch": 0, "loss": 1.0, "AP": 0.1}, {"epoch": 1, "loss": 0.5, "AP": 0.2}]
     whole = _whole(models, [Difference(HOSTILE[0], name, Interval(0.1, 0.0, 0.2), False) for name in HOSTILE[1:]])
-    whole.data, whole.split, whole.classes, whole.command = HOSTILE[0], HOSTILE[3], list(HOSTILE), list(HOSTILE)
+    whole.data, whole.split, whole.classes, whole.commands = HOSTILE[0], HOSTILE[3], list(HOSTILE), [list(HOSTILE)]
     whole.pictures = [Picture(name, "x.jpg", {name: "x.jpg"}) for name in HOSTILE]
     whole.protocol = whole.machine = {name: {name: [name]} for name in HOSTILE}
     whole.produced_by = {name: name for name in HOSTILE}

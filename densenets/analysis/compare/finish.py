@@ -103,7 +103,7 @@ def _compared(work: Work, models: list[Model], where: dict[str, Any] | None) -> 
         pictures=_pictures(work, models),
         protocol=content["alike"],
         machine=where,
-        command=content["command"],
+        commands=[content["command"]],
         produced_by=provenance(torch.device("cpu")),
     )
 

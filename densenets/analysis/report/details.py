@@ -87,7 +87,8 @@ def _said(value: Any) -> str:
 
 def commands(comparison: Comparison) -> str:
     """The line that repeats all of it, and those of each cell."""
-    whole = f"<pre>{command_line(comparison.command)}</pre>" if comparison.command else ""
+    lines = "\n".join(map(command_line, comparison.commands))
+    whole = f"<pre>{lines}</pre>" if lines else ""
     cells = [cell for model in in_order(comparison) for cell in model.cells if cell.commands]
     each = "".join(map(_cell, cells))
     inside = f"<details><summary>Each cell by itself</summary>{each}</details>" if each else ""
