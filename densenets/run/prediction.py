@@ -24,6 +24,7 @@ from densenets.errors import DivergedError, InputError, Problems, printable
 from densenets.files import file_name, inside
 from densenets.heads import task_of
 from densenets.metrics.segmentation_judge import all_finite, classes_of
+from densenets.run.device import device_of
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
 from densenets.run.model import describe, load
 from densenets.run.segmentation import size_seen
@@ -55,10 +56,9 @@ def predict(settings: Predict) -> Outcome:
 
 
 def _predict(settings: Predict, out: Path) -> Outcome:
-    files = find_pictures(settings.images)
+    files, device = find_pictures(settings.images), device_of(settings.accelerator)
     model, description = load(settings.checkpoint)
     log.info(describe(description, model))
-    device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device)
     boxes = task_of(description.head) == "detection"
     size = _size(settings, boxes)

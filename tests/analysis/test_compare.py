@@ -301,6 +301,34 @@ def test_another_machine_measures_all_latencies_anew(done: Done, patch, copy: Pa
     assert outcome.results["machine"]["processor"] == "another"
 
 
+def test_doubtful_latencies_are_told_and_measured_anew(done: Done, patch, copy: Path, monkeypatch) -> None:
+    found = [{"p50": 1.0, "drift": 0.5, "cores": 1.0}, {"p50": 2.0, "drift": 0.0, "cores": 1.0}, {"p50": 3.0}]
+    monkeypatch.setattr("densenets.analysis.compare.finish.machine", lambda *_: {"processor": "another", "threads": 1})
+    given = iter(found)
+    monkeypatch.setattr(
+        "densenets.analysis.compare.finish.latencies", lambda models, *_, **__: dict.fromkeys(models, next(given))
+    )
+    for expected in (found[0], found[1], found[1]):
+        outcome, _ = compare_here(patch, copy, done.data, **GRID, trusting=False)
+        assert [model["latency"] for model in outcome.results["models"]] == [expected] * 2
+        page = (copy / "report.html").read_text()
+        assert ("Some latencies are doubtful" in page) == (expected is found[0])
+
+
+def test_how_a_latency_was_measured_is_told(done: Done) -> None:
+    machine = done.outcome.results["machine"]
+    assert (machine["rounds"], machine["rounds_before_them"]) == (2, 10)
+    assert len(machine["pictures_in_turns"]) == 4
+    for model in done.outcome.results["models"]:
+        assert model["latency"].keys() == {"p50", "p90", "pre", "network", "post", "drift", "cores"}
+
+
+def test_a_gpu_that_is_not_there_is_told_first(done: Done, patch, copy: Path, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=r"--accelerator: gpu: .*; --rounds 0 measures no latency"):
+        compare_here(patch, copy, done.data, "--accelerator=gpu", **GRID)
+
+
 def test_a_folder_is_one_comparison_at_a_time(done: Done, patch, copy: Path) -> None:
     from densenets.run.folder import only_one
 

@@ -17,7 +17,7 @@ from densenets.config import SegmentationOptions, SSDOptions
 from densenets.run.prediction import write_picture
 
 ROOT = Path(__file__).parent.parent.parent
-QUICK = ["profile", "--rounds", "3", "--warmup", "0", "--accelerator", "cpu"]
+QUICK = ["profile", "--rounds", "3", "--warmup", "0"]
 FRESH = ["--backbone", "v3-small", "--width", "0.25", "--size", "64", "--num-classes", "3"]
 
 
@@ -46,7 +46,9 @@ def checkpoint(path: Path, head: str) -> Path:
 
 
 def test_the_tool_measures_a_fresh_net(tmp_path) -> None:
-    """In a process of its own, as users start it."""
+    """In a process of its own, as users start it; no file beside it is taken for a module of ours."""
+    for stranger in ("densenets", "torch", "numpy"):
+        (tmp_path / f"{stranger}.py").write_text("raise SystemExit(7)\n")
     command = [sys.executable, str(ROOT / "tools" / "profile_model.py"), *QUICK[1:], *FRESH, "--out", "cost"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -61,7 +63,7 @@ def test_the_tool_measures_a_fresh_net(tmp_path) -> None:
     assert sum(part["time_share"] for part in model["parts"]) == pytest.approx(1)
     assert model["costs"]["checkpoint_bytes"] is None
     assert sys.platform != "linux" or model["costs"]["peak_bytes"] > 0
-    assert model["latency"]["p99"] >= model["latency"]["p50"] > model["latency"]["network"] / 2 > 0
+    assert model["latency"]["p90"] >= model["latency"]["p50"] > model["latency"]["network"] / 2 > 0
     assert results["machine"]["threads"] == results["produced_by"]["threads"] == 1
     assert results["timing"]["pictures"] == {"drawn": 8, "seed": 0, "height": 480, "width": 640}
 
@@ -109,6 +111,7 @@ def picture(folder: Path) -> Path:
         (["--head", "lraspp", "--num-classes", "300"], "a mask tells 255 apart"),
         (["--size", "20"], "size: 20: expected 32 px or more"),
         (["--rounds", "2"], "--rounds: 2: expected 3 to 100000"),
+        (["--accelerator", "gpu"], "--accelerator: gpu: torch finds no CUDA GPU on this machine"),
         (["--threads", "0"], "--threads: 0: expected 1 to 1024"),
         (["--images", "nowhere"], "nowhere: no such picture or folder"),
         (["--images", "broken.png"], "broken.png"),
@@ -123,6 +126,7 @@ def picture(folder: Path) -> Path:
 )
 def test_what_is_refused(words: list[str], told: str, tmp_path, monkeypatch, capsys) -> None:
     """One line, exit code 2, and the folder that was to be made is not there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.chdir(tmp_path)
     checkpoint(Path("boxes"), "ssdlite")
     Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))

@@ -38,8 +38,8 @@ def test_every_head_has_three_parts_that_add_up(head: str) -> None:
 
 
 def test_models_take_turns_on_the_same_picture(monkeypatch) -> None:
-    """Each round another model is the first, and the warm-up counts nowhere."""
-    nets = {name: small()[:2] for name in ("a", "b", "c")}
+    """The warm-up counts nowhere; who is first and who follows whom changes, on each of the pictures."""
+    nets = {name: small()[:2] for name in ("a", "b")}
     name_of = {id(model): name for name, (model, _) in nets.items()}
     pictures = [PICTURE, PICTURE[:, ::-1].copy()]
     seen = []
@@ -50,18 +50,29 @@ def test_models_take_turns_on_the_same_picture(monkeypatch) -> None:
             model(torch.rand(1, 3, 64, 64))
 
     monkeypatch.setattr(latency, "look", look)
-    taken = timings(nets, pictures, 3, 1, CPU)
-    order = "abcbcacababc"
-    assert seen == [(name, index // 3 % 2) for index, name in enumerate(order)]
-    assert {name: len(rows) for name, rows in taken.items()} == {"a": 3, "b": 3, "c": 3}
+    taken = timings(nets, pictures, 19, 1, CPU)
+    assert {name: len(rows) for name, rows in taken.items()} == {"a": 19, "b": 19}
+    rounds = [seen[at : at + 2] for at in range(0, len(seen), 2)]
+    assert all(sorted(one) == [("a", at % 2), ("b", at % 2)] for at, one in enumerate(rounds))
+    assert {one[0] for one in rounds} == {("a", 0), ("a", 1), ("b", 0), ("b", 1)}
+    told = list(seen)
+    seen.clear()
+    timings(nets, pictures, 19, 1, CPU)
+    assert seen == told
 
 
 def test_summary_by_hand() -> None:
     rows = [Took(n / 1e3, 0.001, n / 2e3, 0.002, n / 4e3) for n in range(1, 102)]  # 1 to 101 ms
     found = latency._summary(rows)
+    assert found.plain == {**found.figures, "drift": found.drift, "cores": found.cores}
     assert found.figures == pytest.approx({"p50": 51, "p90": 91, "p99": 100, "pre": 1, "network": 25.5, "post": 2})
     assert found.drift == pytest.approx(85 / 17 - 1)
     assert found.cores == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("rounds", "told"), [(99, False), (100, True)])
+def test_the_slowest_of_a_hundred_is_told_of_a_hundred_or_more(rounds: int, told: bool) -> None:
+    assert ("p99" in latency._summary([Took(1, 1, 1, 1, 1)] * rounds).figures) == told
 
 
 @pytest.mark.parametrize(("last", "warned"), [(10.9, False), (11.1, True), (8.9, True), (9.1, False)])
@@ -84,12 +95,13 @@ def test_a_machine_that_others_use_is_told(processor: float, warned: bool) -> No
     )
 
 
-def test_latencies_are_six_figures_and_leave_the_threads(caplog) -> None:
+def test_latencies_are_figures_with_their_doubts_and_leave_the_threads(caplog) -> None:
     before, nets = torch.get_num_threads(), {"net": small("lraspp")[:2]}
     row = latencies(nets, [PICTURE], rounds=3, threads=2, warmup=0)["net"]
     assert torch.get_num_threads() == before
-    assert list(row) == ["p50", "p90", "p99", "pre", "network", "post"]
-    assert 0 < row["p50"] <= row["p90"] <= row["p99"]
+    assert list(row) == ["p50", "p90", "pre", "network", "post", "drift", "cores"]
+    assert 0 < row["p50"] <= row["p90"]
+    assert row["cores"] > 0
     caplog.clear()
     assert len(doubts(timed(nets, [PICTURE], 3, warmup=0))) == len(caplog.records)
 

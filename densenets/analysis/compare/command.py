@@ -10,7 +10,7 @@ from typing import Any
 
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.engines import Stop, cores, engine_of
-from densenets.analysis.compare.finish import Work, finish
+from densenets.analysis.compare.finish import Work, finish, timed_on
 from densenets.analysis.compare.grid import RESULTS, Plan, parse_training, plan_grid, task_of_grid
 from densenets.analysis.compare.ground import (
     StandIn,
@@ -43,6 +43,7 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     if not grid:
         words = words_of_data(words, others)
     training = parse_training(task, words)
+    timed_on(settings, training.accelerator)  # told now, not when all is trained
     out = Path(settings.out) if settings.out is not None else Path("comparisons") / _name(settings, training, others)
     threads = settings.cell_threads or protocol.threads_of(out) or max(1, cores() // settings.jobs)
     engine = engine_of(settings.engine, settings.jobs, settings.cpus or threads, settings.gpus)

@@ -29,10 +29,13 @@ from densenets.analysis.compare.table import ranking
 from densenets.analysis.comparison import Cell, Comparison, Model, Picture
 from densenets.analysis.error_types import error_types
 from densenets.analysis.profile import costs, latencies, machine
+from densenets.analysis.profile.latency import WARMUP, doubtful
 from densenets.analysis.report import write_report
 from densenets.build import ModelDescription, canvas_of
 from densenets.config import Compare
 from densenets.data.decode import read_image
+from densenets.errors import InputError
+from densenets.run.device import device_of
 from densenets.run.evaluation import read_results
 from densenets.run.folder import Outcome, find_checkpoint, provenance, write_json
 from densenets.run.model import load
@@ -203,8 +206,12 @@ def _first_done(work: Work, models: Sequence[Model]) -> dict[str, Plan]:
     return {plan.model: plan for plan in reversed(work.done) if plan.model in {model.name for model in models}}
 
 
-def _device(work: Work) -> torch.device:
-    return torch.device("cuda" if work.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+def timed_on(settings: Compare, accelerator: str) -> torch.device | None:
+    """What the latency is measured on; None where none is. Raises InputError for a device that is not there."""
+    try:
+        return device_of(accelerator) if settings.rounds else None
+    except InputError as fault:
+        raise InputError(f"{fault}; --rounds 0 measures no latency") from fault
 
 
 def _cost(work: Work, models: Sequence[Model]) -> None:
@@ -222,28 +229,36 @@ def _cost(work: Work, models: Sequence[Model]) -> None:
 
 
 def _time(work: Work, models: Sequence[Model]) -> dict[str, Any] | None:
-    """Latencies of all models in turns, on this machine or not at all: where what is stored is of another machine or of
-    other models, all are measured anew. The machine; None where nothing is measured."""
-    settings, device, first = work.settings, _device(work), _first_done(work, models)
-    if not settings.rounds or not first:
+    """Latencies of all models in turns, on this machine or not at all: where what is stored is of another machine, of
+    other models or doubtful, all are measured anew. The machine and how it measured; None where nothing is measured."""
+    first, device = _first_done(work, models), timed_on(work.settings, work.training.accelerator)
+    if device is None or not first:
         return None
-    here = machine(device, settings.threads)
+    rows = choose(work.ground.judged, TIMED)
+    names = [Path(str(work.ground.judged.files[row])).name for row in rows]
+    how = {"rounds": work.settings.rounds, "rounds_before_them": WARMUP, "pictures_in_turns": names}
+    where = {**machine(device, work.settings.threads), **how}
     digests = {name: sha256(work.checkpoint(plan)) for name, plan in first.items()}
-    origin = {"models": digests, "machine": here, "rounds": settings.rounds, "judged": work.ground.digests}
-    found = stored(work.out, "latency", origin, partial(_latencies, work, first, device))
+    origin = {"models": digests, "machine": where, "judged": work.ground.digests}
+    found = stored(work.out, "latency", origin, partial(_latencies, work, first, device, rows), _trusted)
     for model in models:
         model.latency = dict(found.get(model.name, {}))
-    return here
+    return where
 
 
-def _latencies(work: Work, first: dict[str, Plan], device: torch.device) -> dict[str, dict[str, float]]:
+def _trusted(found: dict[str, dict[str, float]]) -> bool:
+    return not any(doubtful(latency.get("drift"), latency.get("cores")) for latency in found.values())
+
+
+def _latencies(
+    work: Work, first: dict[str, Plan], device: torch.device, rows: Sequence[int]
+) -> dict[str, dict[str, float]]:
     log.info("latency: %d rounds of %d models in turns", work.settings.rounds, len(first))
     nets = {}
     for name, plan in first.items():
         net, description = load(str(work.checkpoint(plan)))
         nets[name] = (net.to(device), _seen(work, plan, description))
-    files = choose(work.ground.judged, TIMED)
-    images = [read_image(work.ground.judged.files[row]) for row in files]
+    images = [read_image(work.ground.judged.files[row]) for row in rows]
     return latencies(nets, images, work.settings.rounds, work.settings.threads, device=device)
 
 

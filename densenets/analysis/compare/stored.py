@@ -13,15 +13,18 @@ from densenets.run.folder import write_json
 FOLDER = "found"
 
 
-def stored(out: Path, name: str, origin: Any, find: Callable[[], Any]) -> Any:
-    """What `find` gives (plain types), or what it gave before for an equal `origin`: all that it depends on."""
+def stored(
+    out: Path, name: str, origin: Any, find: Callable[[], Any], sound: Callable[[Any], bool] = lambda found: True
+) -> Any:
+    """What `find` gives (plain types), or what it gave before for an equal `origin`, all that it depends on, and that
+    is `sound`."""
     file, digest = out / FOLDER / f"{name}.json", digest_of(origin)
     if file.is_file():
         try:
             content = read_json(file)
         except InputError:
             content = None  # half of another's file: found anew
-        if isinstance(content, dict) and content.get("origin") == digest:
+        if isinstance(content, dict) and content.get("origin") == digest and sound(content["found"]):
             return content["found"]
     found = find()
     file.parent.mkdir(exist_ok=True)

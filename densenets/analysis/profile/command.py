@@ -9,12 +9,13 @@ from rich.progress import track
 
 from densenets.analysis.profile.costs import costs
 from densenets.analysis.profile.counting import count, noise
-from densenets.analysis.profile.latency import Timing, doubts, shares, timed
+from densenets.analysis.profile.latency import doubts, shares, timed
 from densenets.analysis.profile.machine import machine
 from densenets.analysis.profile.nets import Net, nets_of
 from densenets.analysis.profile.pictures import pictures
 from densenets.analysis.profile.table import page
 from densenets.config import Profile
+from densenets.run.device import device_of
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
 
 
@@ -26,9 +27,9 @@ def profile(settings: Profile) -> Outcome:
 
 
 def _profile(settings: Profile, out: Path | None) -> Outcome:
+    device = device_of(settings.accelerator)
     nets = nets_of(settings)
     chosen = pictures(settings.images, [net.description for net in nets.values()])
-    device = torch.device("cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     torch.set_num_threads(settings.threads)
     for net in nets.values():
         net.model.to(device)
@@ -39,7 +40,7 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
     with console.status("timing"):
         times = timed(models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device)
     results: dict[str, Any] = {
-        "models": [{**row, "latency": _plain(times[row["name"]])} for row in rows],
+        "models": [{**row, "latency": times[row["name"]].plain} for row in rows],
         "timing": {"rounds": settings.rounds, "warmup": settings.warmup, "pictures": chosen.plain},
         "machine": machine(device, settings.threads),
         "warnings": doubts(times),
@@ -48,10 +49,6 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
     if out is not None:
         write_json(out / "profile.json", results)
     return Outcome(results, page(results, chosen.told), [] if out is None else [out / "profile.json"])
-
-
-def _plain(timing: Timing) -> dict[str, float]:
-    return {**timing.figures, "drift": timing.drift, "cores": timing.cores}
 
 
 def _measured(net: Net, device: torch.device, threads: int) -> dict[str, Any]:

@@ -27,6 +27,9 @@ Models = Mapping[str, tuple[nn.Module, ModelDescription]]
 THRESHOLD = 0.3  # of scores, as `predict` has it
 DRIFT = 0.1  # a change of the median within a measurement, from which it is told
 BUSY = 0.9  # cores that the process had, below which it is told
+WARMUP = 10  # rounds that do not count
+TAIL = 100  # rounds, below which the slowest of a hundred is a guess
+SEED = 0
 
 
 class Took(NamedTuple):
@@ -40,7 +43,8 @@ class Took(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """figures: "p50", "p90", "p99" of a picture in ms, and the medians of its parts "pre", "network" and "post".
+    """figures: "p50", "p90" and, of TAIL rounds or more, "p99" of a picture in ms, and the medians of its parts "pre",
+    "network" and "post".
 
     drift: by how much the median of the last third of the rounds exceeds that of the first, as a part of it. cores: as
     many as the process had on average while the clock ran; on a quiet machine hardly less than 1.
@@ -49,6 +53,10 @@ class Timing(NamedTuple):
     figures: dict[str, float]
     drift: float
     cores: float
+
+    @property
+    def plain(self) -> dict[str, float]:
+        return {**self.figures, "drift": self.drift, "cores": self.cores}
 
 
 def look(model: nn.Module, description: ModelDescription, picture: np.ndarray, device: torch.device) -> None:
@@ -65,12 +73,12 @@ def latencies(
     rounds: int = 100,
     threads: int = 1,
     *,
-    warmup: int = 10,
+    warmup: int = WARMUP,
     device: torch.device | None = None,
 ) -> dict[str, dict[str, float]]:
-    """The figures of `timed` alone."""
+    """What `timed` finds, as plain types."""
     found = timed(models, images, rounds, threads, warmup=warmup, device=device)
-    return {name: timing.figures for name, timing in found.items()}
+    return {name: timing.plain for name, timing in found.items()}
 
 
 def timed(
@@ -79,14 +87,15 @@ def timed(
     rounds: int = 100,
     threads: int = 1,
     *,
-    warmup: int = 10,
+    warmup: int = WARMUP,
     device: torch.device | None = None,
 ) -> dict[str, Timing]:
     """The latency of each model.
 
-    A round times every model once on the same picture, each round another model first, so that a machine that slows
-    down slows all of them; `doubts` are logged as warnings. images: (H, W, 3) uint8, taken in turn. models: in
-    evaluation mode on `device` (the processor where not given). threads: of the processor.
+    A round times every model once on the same picture, so that a machine that slows down slows all of them, each round
+    in another order, so that none always follows the same one; `doubts` are logged as warnings. images: (H, W, 3)
+    uint8, taken in turn. models: in evaluation mode on `device` (the processor where not given). threads: of the
+    processor.
 
     Raises DivergedError for a model whose outputs are not finite.
     """
@@ -109,9 +118,9 @@ def timings(
         for name, (model, _) in models.items():
             stack.enter_context(seams(model, watches[name].pass_by))
         stack.enter_context(_no_collection())
+        order = np.random.default_rng(SEED)
         for turn in range(warmup + rounds):
-            first = turn % len(names)
-            for name in names[first:] + names[:first]:
+            for name in (names[at] for at in order.permutation(len(names))):
                 took = watches[name].time(*models[name], images[turn % len(images)])
                 if turn >= warmup:
                     taken[name].append(took)
@@ -146,9 +155,9 @@ def now(device: torch.device) -> float:
 
 def _summary(rows: Sequence[Took]) -> Timing:
     total, pre, network, post, processor = np.array(rows).T
-    p50, p90, p99 = np.percentile(total, (50, 90, 99)).tolist()
-    parts = {"pre": pre, "network": network, "post": post}
-    seconds = {"p50": p50, "p90": p90, "p99": p99, **{name: float(np.median(part)) for name, part in parts.items()}}
+    ranks = (50, 90, 99) if len(rows) >= TAIL else (50, 90)
+    seconds = {f"p{rank}": float(np.percentile(total, rank)) for rank in ranks}
+    seconds |= {name: float(np.median(part)) for name, part in (("pre", pre), ("network", network), ("post", post))}
     figures = {name: value * 1e3 for name, value in seconds.items()}
     return Timing(figures, _drift(total), float(processor.sum() / total.sum()))
 
@@ -158,16 +167,21 @@ def _drift(total: np.ndarray) -> float:
     return float(np.median(total[-third:]) / np.median(total[:third]) - 1)
 
 
+def doubtful(drift: float | None, cores: float | None) -> bool:
+    """Whether a latency is not to be trusted: a drift beyond DRIFT, a core that others had too. None: not known."""
+    return (drift is not None and abs(drift) > DRIFT) or (cores is not None and cores < BUSY)
+
+
 def doubts(found: Mapping[str, Timing]) -> list[str]:
-    """A line for each reason not to trust a latency: a drift beyond DRIFT, a core that others had too."""
+    """A line for each reason why a latency is `doubtful`."""
     lines = []
     for name, timing in found.items():
-        if abs(timing.drift) > DRIFT:
+        if doubtful(timing.drift, None):
             lines.append(
                 f"{printable(name)}: the last third of the rounds took {timing.drift:+.0%} against the first: the "
                 "machine changes its speed; measure again on a cool and quiet one"
             )
-        if timing.cores < BUSY:
+        if doubtful(None, timing.cores):
             lines.append(
                 f"{printable(name)}: the process had a core for {timing.cores:.0%} of the time only: others use the "
                 "machine; measure again on a quiet one"

@@ -32,7 +32,8 @@ def peak_bytes(description: ModelDescription, device: torch.device, threads: int
     """
     plain = replace(description, weights=None).plain()
     given = json.dumps({"description": plain, "device": device.type, "threads": threads})
-    command = [sys.executable, "-m", "densenets.analysis.profile.peak"]
+    # -P: a module of the current folder is none of ours
+    command = [sys.executable, "-P", "-m", "densenets.analysis.profile.peak"]
     environment = {**os.environ, **HANDS_BACK}
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

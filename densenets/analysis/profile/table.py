@@ -85,7 +85,7 @@ def _latency(results: dict[str, Any]) -> str:
     rows: list[tuple[str, ...]] = [("", *LATENCIES, "drift", "cores")]
     for model in results["models"]:
         times = model["latency"]
-        figures = [f"{times[name]:.1f}" for name in LATENCIES]
+        figures = [f"{times[name]:.1f}" if name in times else "-" for name in LATENCIES]
         rows.append((printable(model["name"]), *figures, f"{times['drift']:+.0%}", f"{times['cores']:.2f}"))
     return f"{head}\n{aligned(rows)}"
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from densenets.analysis.comparison import Comparison, Interval, Model
-from densenets.analysis.profile.latency import BUSY, DRIFT
+from densenets.analysis.profile import latency
 from densenets.errors import printable
 from densenets.page import as_text
 
@@ -66,6 +66,7 @@ MEASURES = [
     Measure("drift", "latency", "drift", "%", 0.01),
     Measure("cores", "latency", "cores had", ""),
 ]
+SIGNS = ("drift", "cores")  # whether the others can be trusted
 BY_KEY = {measure.key: measure for measure in MEASURES}
 PLOTTED = [BY_KEY[key] for key in ("p50", "madds", "parameters", "file_bytes")]
 
@@ -142,12 +143,7 @@ def name(value: object, room: int = 60) -> str:
 
 def doubtful(models: Sequence[Model]) -> list[str]:
     """Names of the models whose latency drifted, or was measured on cores that others used too."""
-    found = []
-    for model in models:
-        drift, cores = finite(model.latency.get("drift")), finite(model.latency.get("cores"))
-        if (drift is not None and abs(drift) > DRIFT) or (cores is not None and cores < BUSY):
-            found.append(model.name)
-    return found
+    return [model.name for model in models if latency.doubtful(*map(finite, map(model.latency.get, SIGNS)))]
 
 
 def names(values: Sequence[object]) -> str:
