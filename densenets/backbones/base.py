@@ -205,7 +205,11 @@ class Backbone(nn.Module):
         return FeatureSpec(blocks[tap.block].channels[tap.part], placed[behind].actual)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """images: (N, 3, H, W) RGB in [0, 1]. Each tap: (N, channels, ceil(H / stride), ceil(W / stride))."""
+        """images: (N, 3, H, W) RGB in [0, 1]. Each tap: (N, channels, ceil(H / stride), ceil(W / stride)).
+
+        Raises ValueError for another shape, and for whole numbers, which are 0 to 255 as files have them.
+        """
+        check_images(images)
         found: dict[str, Tensor] = {}
         x = self.stem(self.normalize(images))
         for index, block in enumerate(islice(self.blocks, self._reach)):
@@ -306,6 +310,14 @@ class Backbone(nn.Module):
         yield from zip(self._nominal, self.blocks, strict=False)  # keep() leaves fewer blocks
         if self.top is not None:
             yield self._nominal[-1], self.top
+
+
+def check_images(images: Tensor) -> None:
+    """By shape and type alone: their values would have to be looked up, and no export could do that."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images of shape {tuple(images.shape)}, expected (N, 3, H, W); of a single one images[None]")
+    if not images.is_floating_point():
+        raise ValueError(f"images of {images.dtype}, expected float in [0, 1]: images.float() / 255 of whole numbers")
 
 
 def initialize(module: nn.Module) -> None:
