@@ -31,7 +31,7 @@ from densenets.run.folder import (
 )
 from densenets.run.kind import Kind
 from densenets.run.model import describe, judged_state
-from densenets.run.resume import check_same_training, checkpoint_to_resume, origin, steps_done
+from densenets.run.resume import JUDGED_ON, check_same_training, checkpoint_to_resume, origin, steps_done
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
 from densenets.run.workers import telling_of_the_dead
 from densenets.storage import remove_stale
@@ -86,11 +86,13 @@ def _train(
     if checkpoint is not None:
         check_same_training(checkpoint, description, now, settings.allow_config_change)
     steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
-    task = Task(model, settings, judge, description.plain(), steps, stop, now)
+    told = {**now, JUDGED_ON: kind.judged_on(settings)}
+    task = Task(model, settings, judge, description.plain(), steps, stop, told)
     task.net.check_batch(data.images_of_a_step(trainer.world_size))
     check_room(data.workers, data.batch_size, description.canvas)
     if trainer.is_global_zero:
         _tell_unreached(settings, steps)
+        _tell_frozen(settings)
         if checkpoint is not None:
             log.info("going on from %s, step %d", checkpoint, steps_done(checkpoint))
         tell_reading([train, val], folder)
@@ -128,6 +130,15 @@ def _tell_unreached(settings: Training, steps: int) -> None:
     if settings.ema and (needed := round(1 / (1 - settings.ema))) > steps:
         told = "the average, which is judged and kept, is over about %d steps and never gets that far"
         log.warning(f"warning: --ema %g: %s: {told}", settings.ema, few, needed)
+
+
+def _tell_frozen(settings: Training) -> None:
+    """Warns of layers that are kept as chance made them."""
+    stages = [f"--freeze-stages {settings.freeze_stages}"] if settings.freeze_stages else []
+    flags = stages + ["--freeze-norm"] * settings.freeze_norm
+    if flags and settings.weights is None:
+        told = "without --weights: layers are kept as chance made them, and never learn"
+        log.warning("warning: %s %s", " ".join(flags), told)
 
 
 class Begun(L.Callback):
