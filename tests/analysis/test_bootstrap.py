@@ -5,6 +5,7 @@ import importlib
 import random
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,26 @@ def test_a_draw_equals_the_official_numbers_of_copied_images(seed: int) -> None:
                 right = evaluate({**again, "annotations": mine}, theirs)[name]
                 value = samples.per_class[one].draws[name][place]
                 assert np.isnan(value) if right is None else value == pytest.approx(right, abs=1e-9, rel=0)
+
+
+@pytest.mark.parametrize(("steps", "tied", "limit"), [(100, 0.0, 1e-12), (20, 0.07, 0.004), (4, 0.4, 0.02)])
+def test_equal_scores_of_a_class_in_an_image_are_the_one_difference(steps: int, tied: float, limit: float) -> None:
+    """Scores as whole hundredths have none that are equal there, as twentieths a few, as quarters more than a third."""
+    shares, worst = [], []
+    for seed in range(4):
+        rng = random.Random(seed)
+        truth = ground_truth(rng, images=12, objects=6, crowd=0.0)
+        results = shaken(rng, truth)
+        for result in results:
+            result["score"] = max(1, round(result["score"] * steps)) / steps
+        equal = Counter((one["image_id"], one["category_id"], one["score"]) for one in results)
+        shares.append(sum(count for count in equal.values() if count > 1) / len(results))
+        samples = detection_samples(truth, columns_of(results), 2, seed)
+        for place, times in enumerate(multiplicities(12, 2, seed).astype(int).T.tolist()):
+            worst.append(abs(samples.draws["AP"][place] - evaluate(*copied(truth, results, times))["AP"]))
+    assert np.mean(shares) == pytest.approx(tied, abs=0.02)
+    assert max(worst) < limit
+    assert max(worst) > 1e-4 or not tied
 
 
 def test_of_a_class_a_hundred_detections_an_image_count() -> None:

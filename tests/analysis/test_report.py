@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from example_comparison import COCO_LIKE, detection, segmentation
 from PIL import Image
 
 from densenets.analysis.comparison import Cell, Comparison, Difference, Interval, Model, Picture
-from densenets.analysis.report import write_report
+from densenets.analysis.report import curves, write_report
 from densenets.analysis.report.page import build_page
 from densenets.analysis.report.pictures import embedded
 from densenets.analysis.report.published import PUBLISHED, figures_of
 from densenets.analysis.report.ranking import groups_of, shared_by, verdict
+from densenets.analysis.report.rows import write_rows
 
 VOID = {"meta", "img", "br", "link", "input"}
 SHAPES = {"polyline", "polygon", "circle", "rect"}
@@ -136,6 +138,42 @@ def test_the_table_has_a_row_a_cell(report: tuple[Comparison, Path, list[Path]])
         assert ends == ["" if end is None else str(end) for end in (interval.value, interval.low, interval.high)]
         assert row["latency_ms_p50"] == str(model.latency.get("p50", ""))
         assert float(row["parameters"]) == model.costs["parameters"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", " =1"])
+def test_text_in_the_table_is_no_formula(tmp_path: Path, text: str) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    model = comparison.models[0]
+    model.name = model.cells[0].name = model.cells[0].fault = model.cells[0].folder = text
+    comparison.models[1].ties = [text]
+    model.scores = {text: Interval(-0.5)}
+    model.cells[0].scores = {text: -0.5}
+    write_rows(comparison, tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="") as handle:
+        head, *rows = csv.reader(handle)
+    found = [cell for row in (head, *rows) for cell in row if cell.lstrip()[:1] in ("=", "+", "-", "@")]
+    assert set(found) == {"-0.5"}
+    assert sum(cell == f"'{text}" for row in (head, *rows) for cell in row) == 1 + len(model.cells) + 3 + 3
+
+
+def test_ties_beyond_letters_are_told(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    first, models = comparison.models[0], []
+    for number in range(15):
+        others = [f"m{other}" for other in range(15) if other // 3 != number // 3]
+        models.append(replace(first, name=f"m{number}", ties=others, rank=number + 1))
+    comparison.models = models
+    page = build_page(comparison, tmp_path)
+    assert "More groups of models are tied than letters could tell apart" in page
+    assert 'class="tie"' not in page
+
+
+def test_every_curve_is_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison, asked = detection(tmp_path, pictures=0), []
+    work_out = curves.curve
+    monkeypatch.setattr(curves, "curve", lambda cell, key: asked.append((cell.name, key)) or work_out(cell, key))
+    assert curves.section(comparison).count('<svg class="plot"') == 2 + 2 * 5
+    assert len(asked) == len(set(asked))
 
 
 def test_a_segmentation_has_its_own_words(tmp_path: Path) -> None:

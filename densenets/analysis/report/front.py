@@ -1,6 +1,9 @@
 """Which models nobody beats at their cost, and which models are tied with each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+MOST = 52  # groups of tied models
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -26,11 +29,11 @@ def stairs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return corners
 
 
-def tie_groups(names: Sequence[str], ties: Iterable[tuple[str, str]]) -> list[list[str]]:
+def tie_groups(names: Sequence[str], ties: Iterable[tuple[str, str]]) -> list[list[str]] | None:
     """The largest groups within which everyone is tied with everyone, as letters behind a ranking have them.
 
     Being tied is not transitive: a name may stand in several groups, and in none where it is tied with nobody. Groups
-    and their members are in the order of `names`.
+    and their members are in the order of `names`. None where there are more than MOST: n names may have 3 ** (n / 3).
     """
     place = {name: at for at, name in enumerate(names)}
     near: dict[str, set[str]] = {name: set() for name in names}
@@ -38,17 +41,21 @@ def tie_groups(names: Sequence[str], ties: Iterable[tuple[str, str]]) -> list[li
         if one in place and other in place and one != other:
             near[one].add(other)
             near[other].add(one)
-    groups = [sorted(group, key=place.__getitem__) for group in _cliques(set(), set(names), set(), near)]
-    return sorted((group for group in groups if len(group) > 1), key=lambda group: [place[name] for name in group])
+    found = list(islice((group for group in _cliques(near) if len(group) > 1), MOST + 1))
+    groups = [sorted(group, key=place.__getitem__) for group in found]
+    return None if len(groups) > MOST else sorted(groups, key=lambda group: [place[name] for name in group])
 
 
-def _cliques(chosen: set[str], possible: set[str], seen: set[str], near: dict[str, set[str]]) -> list[set[str]]:
+def _cliques(near: dict[str, set[str]]) -> Iterator[set[str]]:
     """Bron and Kerbosch, with the pivot of most neighbours."""
-    if not possible and not seen:
-        return [chosen]
-    pivot = max(sorted(possible | seen), key=lambda name: len(near[name] & possible))
-    found = []
-    for name in sorted(possible - near[pivot]):
-        found += _cliques(chosen | {name}, possible & near[name], seen & near[name], near)
-        possible, seen = possible - {name}, seen | {name}
-    return found
+    left: list[tuple[set[str], set[str], set[str]]] = [(set(), set(near), set())]
+    while left:
+        chosen, possible, seen = left.pop()
+        if not possible:
+            if not seen:
+                yield chosen
+            continue
+        pivot = max(sorted(possible | seen), key=lambda name: len(near[name] & possible))
+        for name in sorted(possible - near[pivot]):
+            left.append((chosen | {name}, possible & near[name], seen & near[name]))
+            possible, seen = possible - {name}, seen | {name}

@@ -1,6 +1,6 @@
 """The verdict in words, the ranking, and the cells that have no number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from densenets.analysis.comparison import Cell, Comparison, Interval, Model
 from densenets.analysis.report.front import tie_groups
@@ -64,11 +64,12 @@ def _ahead(comparison: Comparison, best: Model, second: Model) -> str:
 
 
 def groups_of(comparison: Comparison) -> dict[str, str]:
-    """The letters of each model: models that share one are tied with each other."""
+    """The letters of each model: models that share one are tied with each other. None have any where the groups are too
+    many to be told apart by letters."""
     order = [model.name for model in in_order(comparison)]
     pairs = [(model.name, other) for model in comparison.models for other in model.ties]
     letters: dict[str, str] = {}
-    for at, group in enumerate(tie_groups(order, pairs)):
+    for at, group in enumerate(tie_groups(order, pairs) or []):
         letter = LETTERS[at % len(LETTERS)] + (str(at // len(LETTERS) + 1) if at >= len(LETTERS) else "")
         for member in group:
             letters[member] = f"{letters.get(member, '')} {letter}".strip()
@@ -83,17 +84,21 @@ def section(comparison: Comparison) -> str:
     shared = shared_by(comparison.models)
     doubts = " Some latencies are doubtful, see Cost." if doubtful(comparison.models) else ""
     alike = f" All models: {', '.join(shared)}." if shared else ""
-    ties = (
-        " Models with the same letter are tied: the interval of their paired difference holds 0."
-        if letters
-        else " No two models are tied."
-    )
     return (
         f'<section id="ranking"><h2>Ranking</h2><p class="quiet">Scores are means over seeds, below the first its '
-        f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{ties}{_seeds(comparison)} "
+        f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{_ties(comparison, letters)}"
+        f"{_seeds(comparison)} "
         f"Click a heading to sort; {MISSING} is what was not measured.{alike}{doubts}</p>"
         f"{sortable('Ranking', columns, rows, first=0)}</section>"
     )
+
+
+def _ties(comparison: Comparison, letters: Mapping[str, str]) -> str:
+    if letters:
+        return " Models with the same letter are tied: the interval of their paired difference holds 0."
+    if any(model.ties for model in comparison.models):
+        return " More groups of models are tied than letters could tell apart: see Differences."
+    return " No two models are tied."
 
 
 def _seeds(comparison: Comparison) -> str:

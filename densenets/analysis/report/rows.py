@@ -29,18 +29,20 @@ FIRST = (
     "folder",
     "seconds",
 )
+FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the start of one
 NO_TIMES = ("drift", "cores")
 
 
 def write_rows(comparison: Comparison, path: Path) -> Path:
-    """Scores in 0..1, bytes, ms and s; a number that is missing leaves its place empty.
+    """Scores in 0..1, bytes, ms and s; a number that is missing leaves its place empty. Text that a spreadsheet would
+    take for a formula has a ' before it.
 
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
     its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others;
     "latency_drift" as a part of 1 and "latency_cores".
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
-    rows = [{printable(column): _plain(value) for column, value in row.items()} for row in found]
+    rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
     columns = dict.fromkeys([*FIRST, *(column for row in rows for column in row)])
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), restval="")
@@ -86,4 +88,9 @@ def _plain(value: Any) -> Any:
     """A number in full, text on one line, nothing for what is no number."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return value if isinstance(value, int | float) else printable(value)
+    return value if isinstance(value, int | float) else _text(value)
+
+
+def _text(value: object) -> str:
+    shown = printable(value)
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown

@@ -1,7 +1,10 @@
 """COCO's AP for draws of images: matched once, then counted with a weight for each image.
 
 A detection whose image is in a draw k times counts k times, as does an object; that is what COCO's program computes
-where the images are really copied, its copies next to each other.
+where the images are really copied, its copies next to each other: exactly so, but for detections of one class in one
+image with the very same score. There COCO's program takes the copies in turns, here all of a detection's come first;
+on small random sets AP of a draw differed by 0.003 at most where 7% of the detections shared their score in this way,
+and by 0.015 where 39% did.
 """
 
 from collections.abc import Iterator
