@@ -212,8 +212,12 @@ def fits(value: object, hint: Any) -> bool:
         return any(value == part and type(value) is type(part) for part in parts)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in parts)
+    if hint is Any:
+        return True
     if origin is list:
         return type(value) is list and all(fits(item, parts[0]) for item in value)
+    if origin is dict:
+        return type(value) is dict and all(fits(k, parts[0]) and fits(v, parts[1]) for k, v in value.items())
     if is_dataclass(hint):
         hints = get_type_hints(hint)
         return type(value) is dict and value.keys() == hints.keys() and all(fits(value[k], hints[k]) for k in hints)

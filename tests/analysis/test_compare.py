@@ -190,7 +190,7 @@ def test_the_threads_of_a_cell_stay_when_other_jobs_are_asked_for(done: Done, pa
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"format": 2}', '{"format": 1, "alike": {}, "cells": [{"name": "../x"}]}'],
+    ["", "[]", "{}", '{"format": 2}', '{"format": 1, "task": "detection", "alike": {}, "cells": [], "commands": []}'],
 )
 def test_what_is_no_protocol_is_refused(done: Done, patch, copy: Path, content: str) -> None:
     (copy / "comparison.json").write_text(content)
@@ -204,6 +204,41 @@ def test_the_name_of_a_cell_cannot_lead_out_of_the_folder(done: Done, patch, cop
     (copy / "comparison.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="a cell cannot be one of this version: its name"):
         compare_here(patch, copy, done.data, **GRID)
+
+
+@pytest.mark.parametrize("lost", ["task", "cells", "commands", "judged data"])
+def test_a_protocol_that_lacks_a_part_is_refused(done: Done, patch, copy: Path, lost: str) -> None:
+    content = json.loads((copy / "comparison.json").read_text())
+    content.pop(lost, None)
+    content["alike"].pop(lost, None)
+    (copy / "comparison.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"comparison\.json: not the protocol of a comparison"):
+        compare_here(patch, copy, done.data, **GRID)
+
+
+def test_cells_of_an_earlier_command_are_shown_and_not_run(done: Done, patch, copy: Path, tmp_path: Path) -> None:
+    """A stranger's words in comparison.json are run by nobody, and data that moved are read where they lie now."""
+    seed = {**GRID, "backbones": ["v3-small"], "seeds": [7]}
+    new = "v3-small-0.35-ssdlite-64-seed7"
+    with pytest.raises(WorkerError):
+        compare_here(patch, copy, done.data, **seed, failing=[new])
+    content = json.loads((copy / "comparison.json").read_text())
+    first, second = content["commands"]
+    assert first[:6] == ["densenets", "compare", "--backbones", "v3-small", "v2", "--heads"]
+    assert second[:5] == ["densenets", "compare", "--backbones", "v3-small", "--heads"]
+    next(cell for cell in content["cells"] if cell["name"] == new)["words"] += ["--epochs=2"]
+    (copy / "comparison.json").write_text(json.dumps(content))
+    outcome, ran = compare_here(patch, copy, done.data, **GRID)
+    assert ran == []
+    cell = outcome.results["models"][0]["cells"][1]
+    assert (cell["name"], cell["state"]) == (new, "failed")
+    moved = shutil.copytree(done.data.removeprefix("--data="), tmp_path / "moved")
+    outcome, ran = compare_here(patch, copy, f"--data={moved}", **seed)
+    assert ran == [new]
+    words = outcome.results["models"][0]["cells"][1]["commands"][0]
+    assert f"--data={moved}" in words
+    assert "--epochs=2" not in words
+    assert len(outcome.results["models"][0]["cells"][1]["curves"]) == 1
 
 
 def test_a_failing_cell_does_not_end_the_rest(done: Done, patch, copy: Path) -> None:

@@ -1,11 +1,14 @@
 """Which cells a comparison has, what its flags mean, and what they are refused for; nothing is trained here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from densenets.analysis.compare.command import command_of
 from densenets.analysis.compare.grid import parse_size, parse_training, plan_grid, settings_of, task_of_grid
-from densenets.command_line import own_words
+from densenets.analysis.compare.protocol import agree
+from densenets.command_line import own_words, parse
 from densenets.config import Compare, TrainDetection, TrainSegmentation
 from densenets.errors import InputError
 
@@ -58,6 +61,54 @@ def test_pretrained_nets_come_once_more_or_alone() -> None:
         plans([], backbones=["v1"], pretrained=["v1"])
     with pytest.raises(InputError, match="--pretrained-padding: 2 values for 1 weights"):
         plans([], pretrained=["v1=a"], pretrained_padding=["tf", "tf"])
+
+
+def test_the_words_of_a_comparison_ask_for_it_again() -> None:
+    changes = {"backbones": ["v1", "v2"], "scratch": False, "pretrained": ["v1=a b.pth"], "widths": [0.5], "cpus": 1.5}
+    settings = Compare(heads=["ssd"], **changes)  # type: ignore[arg-type]
+    words = command_of(settings, ["--data=x y", "--epochs", "3"], 2)
+    assert words[:2] == ["densenets", "compare"]
+    own, others = own_words(Compare, words[2:])
+    assert parse(Compare, own, "compare") == replace(settings, cell_threads=2)
+    assert others == ["--data=x y", "--epochs", "3"]
+
+
+def test_weights_of_a_configuration_train_no_cell(tmp_path: Path) -> None:
+    """Every run's own config.yaml has them."""
+    file = tmp_path / "config.yaml"
+    file.write_text("weights: mobile.pth\ndata: x\n")
+    for words in ([f"--config={file}"], ["--config", str(file), "--epochs=3"]):
+        with pytest.raises(InputError, match=r"^--config: .*config\.yaml: weights: is not .*: --pretrained V=FILE"):
+            parse_training("detection", words)
+    (plan,) = plans(["--data=x"], backbones=["v1"])
+    assert parse(TrainDetection, [f"--config={file}", *plan.words], "train-det").weights is None
+
+
+def test_a_net_may_start_from_several_files() -> None:
+    found = plans(["--data=x"], pretrained=["v2=one/a.pth", "v2=b.pth", "v1=a.pth", "v1=a.pth"])
+    assert [(plan.model, plan.weights) for plan in found] == [
+        ("v2-pretrained-a-ssdlite-320", "one/a.pth"),
+        ("v2-pretrained-b-ssdlite-320", "b.pth"),
+        ("v1-pretrained-ssdlite-320", "a.pth"),
+    ]
+    with pytest.raises(InputError, match=r"^--pretrained: v2=two/a\.pth: another file of this net has the same name"):
+        plans(["--data=x"], pretrained=["v2=one/a.pth", "v2=two/a.pth"])
+
+
+def test_another_way_of_reading_the_same_weights_is_another_comparison(tmp_path: Path) -> None:
+    rules = ["pretrained_padding", "pretrained_normalize"]
+    first, second = (
+        plans(["--data=x"], pretrained=["v2=a.pth"], **dict(zip(rules, values, strict=True)))
+        for values in ((["torch"], ["imagenet"]), (["tf"], ["half"]))
+    )
+    equal = {"judged data": "1", "densenets": "2"}
+    agree(tmp_path, "detection", equal, first, ["compare"])
+    assert agree(tmp_path, "detection", equal, first, ["compare"]).asked == first
+    with pytest.raises(InputError) as fault:
+        agree(tmp_path, "detection", equal, second, ["compare"])
+    told = str(fault.value).splitlines()
+    assert len(told) == 2
+    assert "v2-pretrained-ssdlite-320-seed0: padding (torch, now tf)" in told[0]
 
 
 def test_another_split_is_judged_behind_the_training() -> None:

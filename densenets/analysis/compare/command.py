@@ -2,9 +2,10 @@
 
 import logging
 import os
-import sys
+import signal
 import time
 from collections.abc import Sequence
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from densenets.files import file_name
 from densenets.heads import task_of
 from densenets.run.folder import Outcome, new_folder, only_one
 
+SIGNALS = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit codes of a training that was asked to stop, and saved
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +47,7 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     training = parse_training(task, words)
     timed_on(settings, training.accelerator)  # told now, not when all is trained
     out = Path(settings.out) if settings.out is not None else Path("comparisons") / _name(settings, training, others)
-    threads = settings.cell_threads or protocol.threads_of(out) or max(1, cores() // settings.jobs)
+    threads = _threads(settings, out)
     engine = engine_of(settings.engine, settings.jobs, settings.cpus or threads, settings.gpus)
     plans = plan_grid(settings, training, words) if grid else []
     plans += plan_stand_ins(settings, training, others, {name for plan in plans for name in (plan.name, plan.model)})
@@ -53,10 +55,34 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     refuse_other_classes(ground, others)
     equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
     with new_folder(out), only_one(out):
-        plans = protocol.agree(out, task, equal, with_digests(plans), [Path(sys.argv[0]).name, *sys.argv[1:]])
-        _run(plans, out, engine, threads, settings.jobs)
+        plans, asked = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
+        _run(asked, out, engine, threads, settings.jobs)
         work = Work(settings, training, task, ground, plans, out)
-        return _told(plans, out, finish(work) if any(is_done(plan, out) for plan in plans) else None)
+        return _told(asked, out, finish(work) if any(is_done(plan, out) for plan in plans) else None)
+
+
+def _threads(settings: Compare, out: Path) -> int:
+    """Of a cell: as said, as the comparison had them, as many as a cell asks Ray for, or its part of this machine."""
+    asked = int(settings.cpus or 0) if settings.engine == "ray" else 0
+    return settings.cell_threads or protocol.threads_of(out) or asked or max(1, cores() // settings.jobs)
+
+
+def command_of(settings: Compare, words: Sequence[str], threads: int) -> list[str]:
+    """The words that ask for the same comparison, wherever these settings came from. threads: of a cell, which else
+    follow from the machine."""
+    given = {**asdict(settings), "cell_threads": threads}
+    own: list[str] = []
+    for one in fields(Compare):
+        usual = one.default if one.default_factory is MISSING else one.default_factory()
+        if given[one.name] != usual:
+            own += [f"--{one.name.replace('_', '-')}", *_texts(given[one.name])]
+    return ["densenets", "compare", *own, *words]
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [str(part) for part in value]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 
 def _task(settings: Compare, others: Sequence[StandIn]) -> str:
@@ -115,5 +141,13 @@ def _told(plans: Sequence[Plan], out: Path, outcome: Outcome | None) -> Outcome:
 
 def _failure(plan: Plan, out: Path) -> str:
     folder = plan.folder(out)
-    fault = str(read_state(folder).get("fault") or "not begun")
-    return f"{plan.name}: {printable(fault)}; see {printable(folder / 'log.txt')}"
+    return f"{plan.name}: {printable(_fault(folder))}; see {printable(folder / 'log.txt')}"
+
+
+def _fault(folder: Path) -> str:
+    state = read_state(folder)
+    if state.get("fault"):
+        return str(state["fault"])
+    if state.get("code") in SIGNALS:  # by someone else: where the comparison was stopped itself, this is not told
+        return f"was asked to stop ({state['code']})"
+    return "not begun" if folder.is_dir() or not os.path.lexists(folder) else f"{folder}: is no folder"

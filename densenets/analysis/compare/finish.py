@@ -106,7 +106,7 @@ def _compared(work: Work, models: list[Model], where: dict[str, Any] | None) -> 
         pictures=_pictures(work, models),
         protocol=content["alike"],
         machine=where,
-        commands=[content["command"]],
+        commands=content["commands"],
         produced_by=provenance(torch.device("cpu")),
     )
 

@@ -1,8 +1,9 @@
 """Which cells a comparison has: every model of a grid from every seed, and checkpoints that stand in for trainings."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from densenets.backbones import BACKBONES
 from densenets.command_line import parse
 from densenets.config import Compare, ReadingRules, TrainDetection, Training, TrainSegmentation
 from densenets.errors import InputError, printable
+from densenets.files import file_name
 from densenets.heads import COMMANDS, HEADS, heads_of
 
 SETTINGS: dict[str, type[Training]] = {"detection": TrainDetection, "segmentation": TrainSegmentation}
@@ -35,6 +37,7 @@ class Start(NamedTuple):
     weights: str | None = None
     padding: str | None = None
     normalize: str | None = None
+    tag: str = ""  # in the model's name, where a net starts from several files
 
 
 @dataclass
@@ -43,7 +46,8 @@ class Plan:
 
     size: as --size has it. words: of its training, all but --out and --resume; empty of a checkpoint. judged: the words
     of its judging behind the training, all but --checkpoint and --out; None where the training's own will do.
-    digest: SHA-256 of the file of weights, or of the checkpoint.
+    digest: SHA-256 of the file of weights, or of the checkpoint. recipe: of the training of a checkpoint, as far as it
+    is known.
     """
 
     name: str
@@ -59,6 +63,9 @@ class Plan:
     judged: list[str] | None
     checkpoint: str | None = None
     digest: str | None = None
+    padding: str = "torch"
+    normalize: str = "imagenet"
+    recipe: dict[str, Any] = field(default_factory=dict)
 
     def folder(self, out: Path) -> Path:
         return out / "cells" / self.name
@@ -108,7 +115,26 @@ def starts(settings: Compare) -> list[Start]:
     )
     named = [word.partition("=")[::2] for word in settings.pretrained]
     rows = zip(named, paddings, scalings, strict=True)
-    return fresh + [Start(net, file, padding, scaling) for (net, file), padding, scaling in rows]
+    begun = dict.fromkeys(Start(net, file, padding, scaling) for (net, file), padding, scaling in rows)
+    return fresh + _told_apart([*begun])
+
+
+def _told_apart(starts: Sequence[Start]) -> list[Start]:
+    """With the name of its file where a net starts from several. Raises InputError where these have one name too."""
+    counts = Counter(start.backbone for start in starts)
+    told = [
+        start._replace(tag=file_name(Path(str(start.weights)).stem)) if counts[start.backbone] > 1 else start
+        for start in starts
+    ]
+    taken = set()
+    for start in told:
+        if (start.backbone, start.tag) in taken:
+            raise InputError(
+                f"--pretrained: {printable(start.backbone)}={printable(start.weights)}: another file of this net has "
+                f"the same name, or it is the same file under other rules: give it a name of its own"
+            )
+        taken.add((start.backbone, start.tag))
+    return told
 
 
 def parse_training(task: str, words: Sequence[str], prog: str = "compare") -> Any:
@@ -116,7 +142,22 @@ def parse_training(task: str, words: Sequence[str], prog: str = "compare") -> An
     for name in _names(words):
         if name in REFUSED:
             raise InputError(f"--{name.replace('_', '-')}: is not for a comparison: {REFUSED[name]}")
-    return parse(SETTINGS[task], words, prog, default_config="streets")
+    training = parse(SETTINGS[task], words, prog, default_config="streets")
+    if training.weights is not None:  # the nets "from scratch" would start from them
+        raise InputError(f"--config: {_config(words)}: weights: is not for a comparison: {REFUSED['weights']}")
+    return training
+
+
+def _config(words: Sequence[str]) -> str:
+    """The files named by --config, as they were written."""
+    found, open_ = [], False
+    for word in words:
+        name, _, value = word.partition("=")
+        if word.startswith("--"):
+            open_ = name == "--config"
+        if open_ and (given := value if word.startswith("--") else word):
+            found.append(printable(given))
+    return ", ".join(found)
 
 
 def _names(words: Sequence[str]) -> list[str]:
@@ -157,7 +198,9 @@ def _plan(
 ) -> Plan:
     model = model_name(start, head, width, size)
     own = [f"--backbone={start.backbone}", f"--head={head}", f"--width={width}", f"--size={size}", f"--seed={seed}"]
-    if start.weights:
+    if not start.weights:
+        own.append("--weights=null")  # whatever a configuration has
+    else:
         own += [f"--weights={start.weights}", f"--padding={start.padding}", f"--normalize={start.normalize}"]
     return Plan(
         name=f"{model}-seed{seed}",
@@ -171,12 +214,15 @@ def _plan(
         epochs=training.epochs,
         words=[*words, *own],
         judged=judged,
+        padding=start.padding or training.padding,
+        normalize=start.normalize or training.normalize,
     )
 
 
 def model_name(start: Start, head: str, width: float, size: int | list[int]) -> str:
     """As a run folder is called without its data: v2-ssdlite-320, v2-pretrained-0.5-ssdlite-240x320."""
-    parts = [start.backbone, "pretrained" if start.weights else "", "" if width == 1 else f"{width:g}", head]
+    origin = ["pretrained", start.tag] if start.weights else []
+    parts = [start.backbone, *origin, "" if width == 1 else f"{width:g}", head]
     sides = size if isinstance(size, list) else [size]
     return "-".join(part for part in [*parts, "x".join(map(str, sides))] if part)
 
@@ -192,9 +238,7 @@ def parse_size(text: str) -> int | list[int]:
 def settings_of(plan: Plan, training: Any) -> Any:
     """Those of one cell's training."""
     own = {"backbone": plan.backbone, "head": plan.head, "width": plan.width, "size": plan.size, "seed": plan.seed}
-    said = {name[2:]: value for name, _, value in (word.partition("=") for word in plan.words)}
-    more = {name: said[name] for name in ("padding", "normalize") if plan.weights and name in said}
-    return replace(training, **own, weights=plan.weights, **more)
+    return replace(training, **own, weights=plan.weights, padding=plan.padding, normalize=plan.normalize)
 
 
 def judging_words(settings: Compare, training: Any) -> list[str]:

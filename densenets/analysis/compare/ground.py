@@ -1,5 +1,6 @@
 """What all cells stand on, looked at before the first of them trains: the data, every net, every file of weights."""
 
+import json
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -181,6 +182,9 @@ def plan_stand_ins(settings: Compare, training: Any, others: Sequence[StandIn], 
             words=[],
             judged=judged,
             checkpoint=other.given,
+            padding=known.padding,
+            normalize=known.normalize,
+            recipe=json.loads(json.dumps(other.recipe, default=str)),
         )
         if any(one.model == plan.model and one.seed == plan.seed for one in plans):
             plan.model = name  # the same training twice is no second seed

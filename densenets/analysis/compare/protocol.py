@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from densenets import __version__
 from densenets.analysis.compare.grid import Plan
@@ -23,7 +23,14 @@ from densenets.metrics.predictions import read_json
 from densenets.run.folder import LIBRARIES, write_json
 
 FILE = "comparison.json"
-FORMAT = 1
+FORMAT = 2
+PARTS: dict[str, Any] = {
+    "format": int,
+    "task": Literal["detection", "segmentation"],
+    "alike": dict[str, Any],
+    "cells": list[dict[str, Any]],
+    "commands": list[list[str]],
+}
 # Settings of a training that no bit of its result depends on, that the grid sets, or that a digest of the data stands
 # for.
 LOOSE = {
@@ -31,6 +38,7 @@ LOOSE = {
     *("backbone", "head", "width", "size", "seed", "weights"),
     *("data", "train_annotations", "train_images", "val_annotations", "val_images"),
 }
+COMPARED = ("model", "seed", "backbone", "head", "width", "size", "digest", "epochs", "padding", "normalize")
 SHOWN = 80  # characters of a value
 
 
@@ -49,26 +57,36 @@ def machine() -> dict[str, Any]:
     return {"host": platform.node(), "system": system, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
-def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], command: Sequence[str]) -> list[Plan]:
-    """Every cell of the comparison in `out`, those of before first, written down there. Raises InputError where what
-    is asked for is another comparison."""
-    before = read(out)
-    known = {plan.name: plan for plan in (before or {}).get("cells", [])}
-    plans = _named(plans, known)
-    if before is not None:
-        _refuse_another(out, before, task, equal, plans, known)
-    moved = {plan.name: plan for plan in plans if plan.checkpoint is not None}
-    cells = [*{**known, **moved, **{plan.name: plan for plan in plans if plan.name not in known}}.values()]
+class Agreed(NamedTuple):
+    """cells: all of the comparison. asked: those of the present command; no other is run."""
+
+    cells: list[Plan]
+    asked: list[Plan]
+
+
+def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], command: Sequence[str]) -> Agreed:
+    """What is asked for, written down in `out` beside what was there. Raises InputError where it is another comparison.
+
+    A cell that is asked for again is what it is now: data and weights of the same digests may lie elsewhere. Of the
+    others nothing is done but shown.
+    """
+    before = read(out) or {"cells": [], "alike": {}, "commands": []}
+    known = {plan.name: plan for plan in before["cells"]}
+    asked = _named(plans, known)
+    if "task" in before:
+        _refuse_another(out, before, task, equal, asked, known)
+    cells = [*{**known, **{plan.name: plan for plan in asked}}.values()]
+    commands = [*(line for line in before["commands"] if line != [*command]), [*command]]
     content = {
         "format": FORMAT,
         "task": task,
-        "alike": {**(before or {}).get("alike", {}), **equal},
+        "alike": {**before["alike"], **equal},
         "cells": [asdict(plan) for plan in cells],
-        "command": list(command),
+        "commands": commands,
         "machine": machine(),
     }
     write_json(out / FILE, content)
-    return cells
+    return Agreed(cells, asked)
 
 
 def read(out: Path) -> dict[str, Any] | None:
@@ -77,7 +95,8 @@ def read(out: Path) -> dict[str, Any] | None:
     if not os.path.lexists(file):
         return None
     content = read_json(file)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("alike"), dict):
+    sound = isinstance(content, dict) and all(fits(content.get(name), kind) for name, kind in PARTS.items())
+    if not sound or content["format"] != FORMAT or not {"judged data", "densenets"} <= content["alike"].keys():
         raise InputError(f"{printable(file)}: not the protocol of a comparison of this version")
     try:
         cells = [_plan(cell) for cell in content["cells"]]
@@ -100,7 +119,7 @@ def _named(plans: Sequence[Plan], known: dict[str, Plan]) -> list[Plan]:
         if plan.checkpoint is None:
             found.append(plan)
         elif plan.digest in there:
-            found.append(replace(there[plan.digest], checkpoint=plan.checkpoint))
+            found.append(replace(plan, name=there[plan.digest].name, model=there[plan.digest].model))
         else:
             taken = {*known, *(one.name for one in [*plans, *found] if one is not plan)}
             name, number = plan.name, 2
@@ -111,11 +130,14 @@ def _named(plans: Sequence[Plan], known: dict[str, Plan]) -> list[Plan]:
 
 
 def _plan(cell: Any) -> Plan:
-    """Its name is that of a folder, which has to lie inside of the comparison's."""
+    """Its name and its model's are those of files, which have to lie inside of the comparison's folder."""
     if not fits(cell, Plan):
         raise ValueError("its values are of other kinds")
-    if file_name(cell["name"]) != cell["name"] or cell["head"] not in HEADS:
-        raise ValueError(f"its name or head: {printable(cell['name'])}, {printable(cell['head'])}")
+    for name in ("name", "model"):
+        if file_name(cell[name]) != cell[name]:
+            raise ValueError(f"its {name}: {printable(cell[name])}")
+    if cell["head"] not in HEADS:
+        raise ValueError(f"its head: {printable(cell['head'])}")
     return Plan(**cell)
 
 
@@ -135,7 +157,7 @@ def _refuse_another(
             problems.add(_told(out, name, before["alike"][name], value))
     for plan in plans:
         if plan.name in known:
-            for name in ("model", "seed", "backbone", "head", "width", "size", "digest", "epochs"):
+            for name in COMPARED:
                 was, now = getattr(known[plan.name], name), getattr(plan, name)
                 if was != now:
                     problems.add(_told(out, f"{plan.name}: {name}", was, now))
