@@ -20,7 +20,14 @@ from densenets.metrics.official import find_judge
 from densenets.metrics.parts import part_files, read_parts, remove_parts
 from densenets.metrics.predictions import Predictions, check_columns, read_predictions, write_predictions
 from densenets.run.data import list_skips, naming, open_one, open_training, rules_of, tell_reading
-from densenets.run.evaluation import RESULTS, judge_checkpoint, read_results, said_earlier, write_results
+from densenets.run.evaluation import (
+    RESULTS,
+    judge_checkpoint,
+    read_results,
+    refuse_unknown_data,
+    said_earlier,
+    write_results,
+)
 from densenets.run.folder import Outcome, new_folder, provenance, rank
 from densenets.run.pictures import write_sheet
 from densenets.run.training import train
@@ -84,9 +91,11 @@ class Detection:
         self, settings: EvalDetection, known: dict[str, Any] | None, classes: Sequence[str] | None
     ) -> tuple[DetectionSplit, dict[str, Any]]:
         asked = {"data": settings.data, "annotations": settings.annotations, "images": settings.images}
-        if not any(asked.values()) and known:
-            asked = {name: known.get(name) for name in asked}
-        source = {**asked, "data": None if asked["annotations"] else asked["data"] or "streets"}
+        if not any(asked.values()):
+            asked = {name: (known or {}).get(name) for name in asked}
+            if not (asked["data"] or asked["annotations"]):
+                refuse_unknown_data(settings)
+        source = {**asked, "data": None if asked["annotations"] else asked["data"]}
         source["split"] = settings.split
         places = (source["data"] or "", settings.split, asked["annotations"], asked["images"])
         with naming("--split"):

@@ -5,9 +5,9 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import lightning as L
 import numpy as np
@@ -20,15 +20,17 @@ from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
 from densenets.files import check_file
 from densenets.metrics.parts import part_file, part_files, remove_parts
-from densenets.run.folder import Outcome, find_checkpoint, provenance, rank, write_json
+from densenets.run.folder import Outcome, find_checkpoint, provenance, rank, read_config, write_json
 from densenets.run.kind import Kind
 from densenets.run.model import describe, load
 from densenets.run.workers import HeedTheOthers, telling_of_the_dead
+from densenets.training.durable import read_checkpoint
 from densenets.training.records import ProgressBar
 from densenets.training.signals import take_signals_from
 from densenets.training.task import Task
 
 RESULTS = "results.json"
+JUDGED_ON = "judged_on"  # of a checkpoint: the split that it was chosen by, as results.json names it
 DIGESTS = ("weights", "images")  # of an evaluation: which differ, is all that they tell
 SHOWN = 60  # characters of a value
 log = logging.getLogger(__name__)
@@ -199,8 +201,31 @@ def read_results(file: Path) -> dict[str, Any]:
 
 
 def earlier_data(checkpoint: str) -> dict[str, Any] | None:
-    """What the run of a checkpoint was judged on."""
-    return said_earlier(read_results(find_checkpoint(checkpoint).parent.parent / RESULTS)).data
+    """What the run of a checkpoint was judged on, or is to be. Its results tell, or while it has none the checkpoint
+    itself, or the run's settings; None where nobody does, as of a single file of an older version."""
+    file = find_checkpoint(checkpoint)
+    run = file.parent.parent if file.parent.name == "checkpoints" else None
+    tellers: list[Callable[[], object]] = [
+        lambda: read_results(run / RESULTS).get("data") if run else None,
+        lambda: read_checkpoint(file).get(JUDGED_ON),
+        lambda: _data_of(read_config(run)) if run else None,
+    ]
+    found = (said_earlier({"data": tell()}).data or {} for tell in tellers)
+    return next((data for data in found if data.get("data") or data.get("annotations")), None)
+
+
+def _data_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The split that a training chooses by, from its config.yaml; where its places are relative, they are from here."""
+    if config.get("val_annotations") is not None:
+        return {"annotations": config["val_annotations"], "images": config.get("val_images"), "split": "val"}
+    told = {"data": config.get("data"), "split": config.get("val_split")}
+    return {**told, "ignore_ids": config["ignore_ids"]} if config.get("ignore_ids") else told
+
+
+def refuse_unknown_data(settings: Any) -> NoReturn:
+    """What is judged does not say by which data, and no flag does."""
+    place = printable(settings.checkpoint or settings.predictions)
+    raise InputError(f"--data is needed: {place} does not tell its data; --data FOLDER names them, or --data streets")
 
 
 def write_results(out: Path, content: dict[str, Any]) -> Path:

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from densenets import __version__
 from densenets.errors import InputError, printable
-from densenets.files import check_file, file_name
+from densenets.files import check_file, check_yaml, file_name
 from densenets.storage import write_durably
 
 try:
@@ -142,6 +142,17 @@ def write_config(folder: Path, settings: Any) -> None:
         del content["data"]  # it was not used
     text = yaml.safe_dump(content, sort_keys=False)
     write_durably(folder / "config.yaml", lambda handle: handle.write(text.encode()))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.yaml of a run; nothing where there is none, or what nobody can read."""
+    file = folder / "config.yaml"
+    try:
+        check_yaml(file)
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (InputError, OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: Path, content: Any) -> None:

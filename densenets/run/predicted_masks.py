@@ -33,6 +33,8 @@ def judge_masks(settings: EvalSegmentation, kind: Kind) -> Outcome:
     files = part_files(place)
     earlier = said_earlier(_evaluation_of(files) if files else read_results(place / RESULTS))
     names = earlier.classes if files else settings.classes  # in whose order the parts have counted
+    if not names and settings.data is None:  # which are then those of the earlier judging, with its classes
+        names = earlier.classes
     if files and earlier.data and settings.split != earlier.data.get("split", settings.split):
         own = printable(earlier.data["split"])
         raise InputError(f"--split: {printable(settings.split)}: {printable(place)} is of the split {own} [V04]")

@@ -26,7 +26,7 @@ from densenets.metrics.prediction_masks import prediction_name, write_prediction
 from densenets.metrics.segmentation_judge import Counted, SegmentationJudge, classes_of, read_counted
 from densenets.metrics.segmentation_rules import rules_of as scoring
 from densenets.run.data import list_skips, naming, rules_of, streets_folder, tell_reading
-from densenets.run.evaluation import is_source, judge_checkpoint
+from densenets.run.evaluation import is_source, judge_checkpoint, refuse_unknown_data
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, rank
 from densenets.run.labels import has_labels, look_at_masks
 from densenets.run.predicted_masks import judge_masks
@@ -153,7 +153,7 @@ class Segmentation:
         self, settings: EvalSegmentation, known: dict[str, Any] | None, classes: Sequence[str] | None
     ) -> tuple[SegmentationSplit, dict[str, Any]]:
         known = known or {}
-        data = settings.data or known.get("data") or "streets"
+        data = settings.data or known.get("data") or refuse_unknown_data(settings)
         ignored = settings.ignore_ids
         if ignored is None:
             ignored = known.get("ignore_ids") or [] if _same_place(settings.data, known.get("data")) else []

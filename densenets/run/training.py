@@ -18,7 +18,7 @@ from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
 from densenets.heads import COMMANDS, HEADS, heads_of, task_of
 from densenets.run.data import list_skips, tell_reading
-from densenets.run.evaluation import judge_with
+from densenets.run.evaluation import JUDGED_ON, judge_with
 from densenets.run.folder import (
     Outcome,
     find_checkpoint,
@@ -31,7 +31,7 @@ from densenets.run.folder import (
 )
 from densenets.run.kind import Kind
 from densenets.run.model import describe, judged_state
-from densenets.run.resume import JUDGED_ON, check_same_training, checkpoint_to_resume, origin, steps_done
+from densenets.run.resume import check_same_training, checkpoint_to_resume, origin, steps_done
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
 from densenets.run.workers import telling_of_the_dead
 from densenets.storage import remove_stale
@@ -76,18 +76,18 @@ def _train(
 ) -> Outcome:
     data = kind.data(settings, train, val, description)
     data.timeout = settings.worker_timeout
-    judge = kind.judge(val, folder, {"model": description.plain(), "data": kind.judged_on(settings)})
+    judged_on = kind.judged_on(settings)
+    judge = kind.judge(val, folder, {"model": description.plain(), "data": judged_on})
     records = Records(folder, judge.logged)
     stop = StopRequest()
     saving = Saving(folder / "checkpoints", settings.save_every, stop)
-    begun = Begun(settings, folder, [train, val])  # first: what it writes has to be there before a checkpoint is
+    begun = Begun(settings, folder, [train, val], judged_on)  # first: what it writes is there before a checkpoint is
     trainer = build_trainer(settings, folder, [begun, records, saving], judge.logged, steps_done(checkpoint))
     now = origin(settings, train, val, trainer.world_size)
     if checkpoint is not None:
         check_same_training(checkpoint, description, now, settings.allow_config_change)
     steps = settings.epochs * math.ceil(data.batches(trainer.world_size) / settings.accumulate)
-    told = {**now, JUDGED_ON: kind.judged_on(settings)}
-    task = Task(model, settings, judge, description.plain(), steps, stop, told)
+    task = Task(model, settings, judge, description.plain(), steps, stop, now)
     task.net.check_batch(data.images_of_a_step(trainer.world_size))
     check_room(data.workers, data.batch_size, description.canvas)
     if trainer.is_global_zero:
@@ -105,7 +105,7 @@ def _train(
             log.info("trained for %s; judging the best checkpoint", clock(records.seconds))
         source = {
             "model": description.plain(),
-            "data": kind.judged_on(settings),
+            "data": judged_on,
             **kind.seen(settings, model),
             "seed": settings.seed,
             "epochs": trainer.current_epoch,
@@ -143,10 +143,13 @@ def _tell_frozen(settings: Training) -> None:
 
 class Begun(L.Callback):
     """Writes down how a training was started as soon as it has learnt from a batch: one that is refused before, by its
-    first pictures too, leaves its folder as it was."""
+    first pictures too, leaves its folder as it was.
 
-    def __init__(self, settings: Any, folder: Path, splits: list[Any]) -> None:
-        self.settings, self.folder, self.splits = settings, folder, splits
+    judged_on: the split it is chosen by; every checkpoint tells of it, for a later judging of a run that never ended.
+    """
+
+    def __init__(self, settings: Any, folder: Path, splits: list[Any], judged_on: dict[str, Any]) -> None:
+        self.settings, self.folder, self.splits, self.judged_on = settings, folder, splits, judged_on
         self.written = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -154,6 +157,9 @@ class Begun(L.Callback):
             write_config(self.folder, self.settings)
             list_skips(self.splits, self.folder)
             self.written = True
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[JUDGED_ON] = self.judged_on
 
 
 def _build(settings: Training, description: ModelDescription, from_checkpoint: bool) -> nn.Module:
