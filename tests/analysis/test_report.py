@@ -156,6 +156,53 @@ def test_text_in_the_table_is_no_formula(tmp_path: Path, text: str) -> None:
     assert sum(cell == f"'{text}" for row in (head, *rows) for cell in row) == 1 + len(model.cells) + 3 + 3
 
 
+def test_checkpoints_that_stand_in_are_marked_with_what_differs(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    assert "not trained here" not in build_page(comparison, tmp_path).lower()
+    other, plain = comparison.models[1], comparison.models[2]
+    other.stands_in = plain.stands_in = True
+    other.differs = {"lr": 0.77, "augment": "<none>", **{f"setting {number}": True for number in range(4)}}
+    page = build_page(comparison, tmp_path)
+    ranking_part, protocol = (page[page.index(f'id="{key}"') :] for key in ("ranking", "protocol"))
+    known = "lr 0.77, augment &lt;none&gt;, setting 0 yes, setting 1 yes, and 2 settings more"
+    assert f"<b>not trained here</b>, of another recipe: {known}</small>" in ranking_part
+    assert ranking_part.count("<b>not trained here</b>") == 2
+    assert "Equal for every cell that was trained here." in protocol
+    assert "<dt>lr</dt><dd><bdi>0.77</bdi></dd>" in protocol
+    assert protocol.count("<dt>setting ") == 4
+    assert protocol.count("Nothing that is known.") == 1
+    write_rows(comparison, tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="") as handle:
+        rows = {row["model"]: row for row in csv.DictReader(handle)}
+    assert rows[other.name]["differs"].startswith("lr: 0.77; augment: <none>; setting 0: yes")
+    assert [rows[one.name]["stands_in"] for one in comparison.models[:3]] == ["0", "1", "1"]
+
+
+def test_padding_and_normalize_stand_beside_the_weights(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    page = build_page(comparison, tmp_path)
+    assert "padding <bdi" in page[page.index("All models: ") :].partition("</p>")[0]
+    assert "which follow the weights" not in page
+    pretrained = next(model for model in comparison.models if model.weights)
+    pretrained.padding, pretrained.normalize = "tf", "half"
+    page = build_page(comparison, tmp_path)
+    told = [re.sub(r"<[^>]*>", "", row) for row in re.findall(r"<tr>.*?</tr>", page)]
+    assert any("from mobilenet_v2.pth, padding tf, normalize half" in row for row in told)
+    assert any("from scratch, padding torch, normalize imagenet" in row for row in told)
+    assert "padding and normalize, which follow the weights, stand with the models" in page
+
+
+def test_all_commands_come_with_what_has_to_stand_before_them(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    comparison.commands = [["densenets", "compare", "--seeds", "0"], ["densenets", "compare", "--seeds", "0", "1 2"]]
+    comparison.protocol["cell_threads"] = 2
+    page = build_page(comparison, tmp_path)
+    assert "<pre>densenets compare --seeds 0\ndensenets compare --seeds 0 &#x27;1 2&#x27;</pre>" in page
+    lines = [line for block in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)[1:] for line in block.splitlines()]
+    assert len(lines) == sum(len(cell.commands) for model in comparison.models for cell in model.cells)
+    assert all(line.startswith("OMP_NUM_THREADS=2 densenets ") for line in lines)
+
+
 def test_ties_beyond_letters_are_told(tmp_path: Path) -> None:
     comparison = detection(tmp_path, pictures=0)
     first, models = comparison.models[0], []
@@ -278,7 +325,8 @@ def test_without_numbers_nothing_is_claimed(tmp_path: Path) -> None:
 
 def test_what_all_models_share_is_said_once() -> None:
     models = [_model("a", 0.5, 1, []), _model("b", 0.4, 2, [])]
-    assert [plain(word) for word in shared_by(models)] == ["ssdlite", "width 1", "320 × 320 px", "from scratch"]
+    net, rules = ["ssdlite", "width 1", "320 × 320 px", "from scratch"], ["padding torch", "normalize imagenet"]
+    assert [plain(word) for word in shared_by(models)] == [*net, *rules]
     assert shared_by(models[:1]) == []
 
 

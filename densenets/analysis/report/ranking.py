@@ -18,6 +18,7 @@ from densenets.analysis.report.words import (
     name,
     names,
     plural,
+    said,
     score,
     shortened,
     signed,
@@ -30,6 +31,7 @@ from densenets.page import as_text
 
 NOT_RANKED = ("APs", "APm", "APl", "ARs", "ARm", "ARl", "AR1", "AR10")  # they stand with the other scores
 MEASURED = [BY_KEY[key] for key in ("parameters", "madds", "file_bytes", "peak_bytes")]
+FEW = 4  # settings that differ, beside a model's name
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -156,7 +158,8 @@ def settings_of(model: Model) -> list[str]:
     height, width = model.canvas
     start = f"from {name(model.weights, 40)}" if model.weights else "from scratch"
     nets = [name(model.backbone, 30), name(model.head, 30)]
-    return [*nets, f"width {model.width:g}", f"{width} × {height} px", start]
+    rules = [f"padding {name(model.padding, 30)}", f"normalize {name(model.normalize, 30)}"]
+    return [*nets, f"width {model.width:g}", f"{width} × {height} px", start, *rules]
 
 
 def shared_by(models: Sequence[Model]) -> list[str]:
@@ -171,10 +174,20 @@ def _about(comparison: Comparison, model: Model) -> str:
     """What tells this model from the others, and how many of its cells have a number where some have none."""
     shared = {name(model.name), *shared_by(comparison.models)}
     words = [word for word in settings_of(model) if word not in shared]
+    if model.stands_in:
+        words.append(stands_in(model))
     done = sum(cell.state == "done" for cell in model.cells)
     if done < len(model.cells):
         words.append(f"{done} of {plural(len(model.cells), 'cell')} done")
     return f"<small>{', '.join(words)}</small>" if words else ""
+
+
+def stands_in(model: Model) -> str:
+    """That its checkpoints come from elsewhere, and what is known to be other about them; HTML."""
+    known = [as_text(shortened(f"{key} {said(value)}", 60)) for key, value in model.differs.items()]
+    more = [f"and {plural(len(known) - FEW, 'setting')} more"] if len(known) > FEW else []
+    other = f", of another recipe: {', '.join([*known[:FEW], *more])}" if known else ""
+    return f"<b>not trained here</b>{other}"
 
 
 def _score(interval: Interval, kind: str = "") -> str:

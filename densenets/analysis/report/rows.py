@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densenets.analysis.comparison import Cell, Comparison, Model
-from densenets.analysis.report.words import in_order
+from densenets.analysis.report.words import in_order, said
 from densenets.errors import printable
 from densenets.storage import write_durably
 
@@ -22,6 +22,10 @@ FIRST = (
     "canvas_height",
     "canvas_width",
     "weights",
+    "padding",
+    "normalize",
+    "stands_in",
+    "differs",
     "cell",
     "seed",
     "state",
@@ -39,7 +43,8 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
 
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
     its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others;
-    "latency_drift" as a part of 1 and "latency_cores".
+    "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained
+    here, whose recipe "differs" in what is named there.
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
@@ -65,6 +70,10 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
         "canvas_height": height,
         "canvas_width": width,
         "weights": model.weights,
+        "padding": model.padding,
+        "normalize": model.normalize,
+        "stands_in": int(model.stands_in),
+        "differs": "; ".join(f"{key}: {said(value)}" for key, value in model.differs.items()),
         "cell": cell.name,
         "seed": cell.seed,
         "state": cell.state,

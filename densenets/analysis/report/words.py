@@ -116,6 +116,15 @@ def with_span(interval: Interval) -> str:
     return f"{score(interval.value)} ({ends})" if ends else score(interval.value)
 
 
+def said(value: Any) -> str:
+    """A setting; not escaped for HTML."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(said, value))
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) and abs(value) > 9999 else str(value)
+
+
 def duration(seconds: float | None) -> str:
     """Of a training."""
     value = finite(seconds)
