@@ -36,6 +36,11 @@ class Boxes(NamedTuple):
     ignore: Tensor | None = None
 
 
+def size_told(size: tuple[int, int]) -> str:
+    """(H, W) in words, as no two numbers alone say which is which."""
+    return f"height {size[0]}, width {size[1]} px"
+
+
 IGNORED = 255  # in a mask: of no class, counts nowhere
 
 

@@ -68,7 +68,9 @@ class RCNNOptions:
     Args:
         fpn: of faster-rcnn-fpn: "full" reads strides 16 and 32 at 256 channels, "light" the same with separable
             convolutions of 128 channels and a small box head, "torchvision" is its net: two maps of stride 32.
-        sizes: sides of the anchors in px, one list a map; as each head states them where not given.
+        sizes: sides of the anchors in px of the canvas, one list a map, of equal length, the finest map first:
+            faster-rcnn has 1 map, faster-rcnn-fpn 4, its torchvision form 3. For 4: "[[16, 24, 36], [48, 64, 80],
+            [100, 120, 150], [180, 220, 256]]". Where not given they fit the canvas; check-data prints them.
         ratios: height to width of the anchors.
         proposals: places that the second stage looks at in an image.
         train_proposals: likewise in training, of which it samples.
@@ -133,7 +135,10 @@ class RCNNOptions:
         expect("rcnn.box_beta", self.box_beta, 0, 10)
         sizes = [[1.0]] if self.sizes is None else self.sizes
         if len({len(row) for row in sizes}) != 1:
-            raise InputError(f"--rcnn.sizes: {sizes}: expected a list for each map, of equal length")
+            raise InputError(
+                f"--rcnn.sizes: {sizes}: expected lists of equal length, one a map: 1 for faster-rcnn, 4 for "
+                "faster-rcnn-fpn (3 with --rcnn.fpn torchvision)"
+            )
         for name, values in (("ratios", self.ratios), ("sizes", [side for row in sizes for side in row])):
             if not values:
                 raise InputError(f"--rcnn.{name}: none given")

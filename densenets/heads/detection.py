@@ -16,9 +16,9 @@ from densenets.layers import start_small
 class Detection(nn.Module):
     """A backbone and what stands on its taps, for images of one size (see `contract.Detector`).
 
-    A head sets `defaults`, (A, 4) default boxes or anchors in canvas px, `finds_from`, the overlap with an object from
-    which one of them has to find it, and `normed`, rows and columns of maps that a BatchNorm sees, the smallest among
-    them.
+    A head sets `defaults`, (A, 4) default boxes or anchors in canvas px, `sized_by`, the flag that gives them the sizes
+    they have, `finds_from`, the overlap with an object from which one of them has to find it, and `normed`, rows and
+    columns of maps that a BatchNorm sees, the smallest among them.
 
     Args:
         num_classes: C, without background.
@@ -29,10 +29,12 @@ class Detection(nn.Module):
     output_stride = 32
     atrous = "slim"
     keep_ratio: ClassVar[bool] = False
+    defaults_are: ClassVar[str] = "default boxes"
 
     backbone: Backbone
     options: DetectionOptions
     defaults: Tensor
+    sized_by: str
     finds_from: float
     normed: Sequence[tuple[int, int]]
 

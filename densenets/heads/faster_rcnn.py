@@ -1,5 +1,6 @@
 """Faster R-CNN on light nets: the V1 paper's form on a single map (Table 13), and a form with a feature pyramid."""
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from densenets.heads.rcnn_loss import place_losses, place_targets, sampled
 from densenets.heads.windows import windows
 from densenets.layers import ConvNormAct, global_mean, precise
 
+log = logging.getLogger(__name__)
 REFERENCE_SIDE = 600  # px of the shorter side at which the V1 paper's anchors have their sizes
 SINGLE_MAP_SIZES = (64.0, 128.0, 256.0, 512.0)
 TORCHVISION_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
@@ -38,6 +40,7 @@ class TwoStage(Detection, ABC):
 
     options_type = RCNNOptions
     keep_ratio = True
+    defaults_are = "anchors"
 
     options: RCNNOptions
     rpn: RPN
@@ -49,9 +52,14 @@ class TwoStage(Detection, ABC):
     def _place_anchors(self, strides: Sequence[int], sizes: Sequence[Sequence[float]], exact: bool = True) -> None:
         """exact: a cell is as far from the next as the stride says; else torchvision's whole part of side / cells."""
         height, width = self.canvas
-        sizes = self.options.sizes or sizes
+        usual, sizes = _as_flag(sizes), self.options.sizes or sizes
         if len(sizes) != len(strides):
-            raise InputError(f"--rcnn.sizes: {len(sizes)} lists given, one for each of {len(strides)} maps wanted")
+            on = f"stride{'s' * (len(strides) > 1)} {' '.join(map(str, strides))}"
+            raise InputError(
+                f"--rcnn.sizes: lists given: {len(sizes)}, wanted: {len(strides)}, of px of the canvas, for maps of "
+                f"{on}; here it is usually {usual}"
+            )
+        self.sized_by = _as_flag(sizes)
         self.normed = grids = grids_of(self.canvas, strides)
         steps = [(s, s) if exact else (height // g[0], width // g[1]) for s, g in zip(strides, grids, strict=True)]
         self.of_a_cell = len(sizes[0]) * len(self.options.ratios)
@@ -173,6 +181,8 @@ class FasterRCNN(TwoStage):
 
     def __init__(self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
         super().__init__(num_classes, canvas, options)
+        if options.fpn != RCNNOptions.fpn:
+            log.warning("warning: --rcnn.fpn %s: has no effect on faster-rcnn, only on faster-rcnn-fpn", options.fpn)
         self.backbone = backbone.split()
         channels, self.stride = backbone.specs["c4"]
         scale = min(canvas) / REFERENCE_SIDE
@@ -247,6 +257,11 @@ def spread_sizes(strides: Sequence[int], side: int) -> list[list[float]]:
     count = SIZES * len(strides)
     sizes = [first * (last / first) ** (step / (count - 1)) for step in range(count)]
     return [sizes[start : start + SIZES] for start in range(0, count, SIZES)]
+
+
+def _as_flag(sizes: Sequence[Sequence[float]]) -> str:
+    lists = ", ".join("[" + ", ".join(f"{side:.4g}" for side in row) + "]" for row in sizes)
+    return f'--rcnn.sizes "[{lists}]"'
 
 
 def _rpn_body(width: int) -> nn.Sequential:

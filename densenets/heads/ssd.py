@@ -64,6 +64,7 @@ class SSD(Detection):
             raise InputError(
                 f"--ssd.scales: {len(scales)} values given, one for each of {maps} maps and one more wanted"
             )
+        self.sized_by = " ".join(["--ssd.scales", *(f"{scale:.3g}" for scale in scales)])
         each = _each_map(options.aspect_ratios, maps)
         if len(each) != maps:
             raise InputError(f"--ssd.aspect-ratios: {len(each)} lists given, one for each of {maps} maps wanted")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from densenets.build import ModelDescription, build_from, check_shapes, load_state, read_description
+from densenets.contract import size_told
 from densenets.errors import InputError, printable
 from densenets.heads import refuse_other_task
 from densenets.run.folder import find_checkpoint
@@ -48,9 +49,8 @@ def _named(item: tuple[object, object]) -> bool:
 def describe(description: ModelDescription, model: nn.Module) -> str:
     """The model in one line; padding and scaling stand there because no weights file can tell them."""
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    height, width = description.canvas
     return (
         f"{description.backbone} x {description.width:g} + {description.head}, {len(description.classes)} classes, "
-        f"{width} x {height} px, {millions:.2f} M parameters; padding {description.padding}, "
+        f"{size_told(description.canvas)}, {millions:.2f} M parameters; padding {description.padding}, "
         f"normalize {description.normalize}, weights {printable(Path(description.weights or 'none').name)}"
     )

@@ -229,14 +229,26 @@ def test_a_net_that_cannot_be_split_is_refused_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sizes": [[32.0]]}, "--rcnn.sizes: 1 lists given, one for each of 4 maps"),
-        ({"sizes": [[32.0], [64.0], [128.0], [1.0, 2.0]]}, "of equal length"),
+        (
+            {"sizes": [[32.0]]},
+            r"--rcnn.sizes: lists given: 1, wanted: 4, of px of the canvas, for maps of strides 16 32 64 128; "
+            r'here it is usually --rcnn.sizes "\[\[16, 17.78, 19.77\], \[21.97, ',
+        ),
+        ({"sizes": [[32.0], [64.0], [128.0], [1.0, 2.0]]}, "of equal length, one a map: 1 for faster-rcnn, 4 for"),
         ({"sizes": [[1.0], [64.0], [128.0], [256.0]]}, "an anchor 0.71 px thin"),
     ],
 )
 def test_sizes_that_cannot_be_met_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         small("faster-rcnn-fpn", **options)
+
+
+def test_a_pyramid_for_the_head_without_one_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    small("faster-rcnn")
+    small("faster-rcnn-fpn", "light")
+    assert caplog.messages == []
+    small("faster-rcnn", "light")
+    assert caplog.messages == ["warning: --rcnn.fpn light: has no effect on faster-rcnn, only on faster-rcnn-fpn"]
 
 
 @pytest.mark.parametrize(

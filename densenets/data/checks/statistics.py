@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from densenets.contract import size_told
 from densenets.data.checks.annotations import Sound, unused_classes
 from densenets.data.checks.findings import Findings
 
@@ -93,8 +94,9 @@ def suspect(
     findings.note("crowd regions, ignored in training and by COCO's rule in judging [D14]", int(sound.crowd.sum()))
     sides = (lambda boxes: boxes[:, 2:] - boxes[:, :2])(canvas_boxes(sound, canvas, keep_ratio))
     part = _sides(sound.boxes) ** 2 / np.maximum(sound.sizes.prod(axis=1), 1)[sound.rows]
+    where = f"on a canvas of {size_told(canvas)}"
     kinds = {
-        "tiny": (~sound.crowd & (sides < TINY).any(axis=1), f"are thinner than {TINY} px at {canvas[1]}x{canvas[0]}"),
+        "tiny": (~sound.crowd & (sides < TINY).any(axis=1), f"are thinner than {TINY} px {where}"),
         "nearly-all": (~sound.crowd & (part >= NEARLY_ALL), f"cover {NEARLY_ALL:.0%} of their picture or more"),
     }
     for code, (mask, words) in kinds.items():

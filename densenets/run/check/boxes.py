@@ -33,7 +33,7 @@ from densenets.heads import heads_of
 from densenets.heads.detection import Detection
 from densenets.run.check.masks import look_at_masks, means_masks
 from densenets.run.check.page import write_page
-from densenets.run.check.recall import Meant, default_box_recall
+from densenets.run.check.recall import Meant, default_box_recall, warn_of_few
 from densenets.run.check.text import train_command, write_text
 from densenets.run.data import streets_folder
 from densenets.run.folder import Outcome, make_folder, write_json
@@ -94,7 +94,7 @@ def check_data(settings: CheckData) -> Outcome:
     files = _write_manifest(splits, settings, base)
     copy = _write_copy(splits, whole, settings)
     files += [Path(copy["folder"]) / "fixes.jsonl"] if copy else []
-    report = _report(settings, splits, whole, canvas, len(meant.defaults), copy)
+    report = _report(settings, splits, whole, canvas, meant, copy)
     write_json(out / "check.json", report)
     write_page(out / "check.html", report, splits)
     return _conclude(report, write_text(report), [out / "check.json", out / "check.html", *files])
@@ -129,7 +129,7 @@ def _meant(settings: CheckData, canvas: tuple[int, int]) -> Meant:
         raise InputError(f"--head: {printable(settings.head)}: a head that detects is checked for: {', '.join(known)}")
     model = build_model(settings.backbone, settings.head, 1, size=canvas, options=settings.options)
     assert isinstance(model, Detection)
-    return Meant(model.defaults, model.finds_from, model.keep_ratio)
+    return Meant(model.defaults, model.finds_from, model.keep_ratio, model.defaults_are, model.sized_by)
 
 
 # Looking
@@ -227,7 +227,8 @@ def _sums(splits: list[Checked]) -> dict[str, str]:
 
 def _count(split: Checked, canvas: tuple[int, int], meant: Meant) -> None:
     split.statistics = {**describe(split.sound, canvas, meant.keep_ratio), **kinds(split.pictures)}
-    split.statistics["default_boxes"] = default_box_recall(split.sound, canvas, meant)
+    recall = split.statistics["default_boxes"] = default_box_recall(split.sound, canvas, meant)
+    warn_of_few(recall, meant, str(split.raw.source), split.findings)
     split.suspects = suspect(split.sound, canvas, str(split.raw.source), split.findings, meant.keep_ratio)
 
 
@@ -286,7 +287,7 @@ def _report(
     splits: list[Checked],
     whole: Findings,
     canvas: tuple[int, int],
-    defaults: int,
+    meant: Meant,
     copy: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """All of check.json. Problems: in the order of the splits and of the items of their files."""
@@ -299,7 +300,7 @@ def _report(
         "warnings": counts["warning"],
         "data": settings.data or settings.annotations,
         "canvas": {"height": canvas[0], "width": canvas[1], "backbone": settings.backbone, "head": settings.head,
-                   "default_boxes": defaults},
+                   "default_boxes": len(meant.defaults), "called": meant.named, "sized_by": meant.sized_by},
         "settings": asdict(settings),
         "problems": [{**finding._asdict(), "line": finding.line} for finding in problems],
         "copy": copy,

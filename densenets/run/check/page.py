@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from densenets.contract import size_told
 from densenets.errors import printable
 from densenets.page import as_text, document
 from densenets.run.check.samples import Sample, choose_samples
@@ -28,8 +29,8 @@ def write_page(path: Path, report: dict[str, Any], splits: "Sequence[Checked]") 
         ("boxes", sum(split["boxes"] for split in numbers)),
         ("classes", max((len(split["classes"]) for split in numbers), default=0)),
     ]
-    model = f"{canvas['backbone']} + {canvas['head']} at {canvas['width']} × {canvas['height']} px"
-    parts = [head(report, facts, f"Seen as {model}, {canvas['default_boxes']:,} default boxes"), problems(report)]
+    model = f"{canvas['backbone']} + {canvas['head']}, {size_told((canvas['height'], canvas['width']))}"
+    parts = [head(report, facts, f"Seen as {model}, {canvas['default_boxes']:,} {canvas['called']}"), problems(report)]
     parts += [_split(name, report) for name in report["splits"]]
     samples = choose_samples(splits, report["settings"]["max_pixels"])
     parts += [gallery("Suspicious pictures", [sample for sample in samples if sample.suspicious])]
@@ -128,14 +129,14 @@ def _classes(split: dict[str, Any]) -> str:
 
 def _met(split: dict[str, Any]) -> str:
     threshold = split["default_boxes"]["threshold"]
-    return f"share of boxes that some default box overlaps with an IoU of {threshold:g} or more"
+    return f"share of boxes whose best default box or anchor overlaps it with an IoU of {threshold:g} or more"
 
 
 def _sides(split: dict[str, Any], report: dict[str, Any]) -> str:
     met = {row["from"]: row for row in split["default_boxes"]["sides_canvas_px"]}
     bars = [(_span(row), row["count"], met[row["from"]]) for row in _filled(split["sides_canvas_px"])]
     canvas = report["canvas"]
-    words = f"Square root of the area, px at {canvas['width']} × {canvas['height']}. Met: {_met(split)}"
+    words = f"Square root of the area, px; canvas: {size_told((canvas['height'], canvas['width']))}. Met: {_met(split)}"
     return chart("Box sizes on the canvas", bars, words)
 
 

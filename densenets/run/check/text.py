@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from densenets.config import CheckData
+from densenets.contract import size_told
 from densenets.data.checks.source import is_training
 from densenets.errors import printable
 
@@ -67,11 +68,14 @@ def _split_table(report: dict[str, Any]) -> list[str]:
 
 
 def _recall_table(report: dict[str, Any]) -> list[str]:
-    """Of each split: all boxes, by COCO's sizes, and the classes that suit the default boxes least."""
+    """Of each split: all boxes, by COCO's sizes, and the classes that suit the default boxes, or anchors, least."""
     canvas = report["canvas"]
+    size = size_told((canvas["height"], canvas["width"]))
+    threshold = max((split["default_boxes"]["threshold"] for split in report["splits"].values()), default=0.0)
     lines = [
-        f"boxes that a default box of {canvas['backbone']} + {canvas['head']} at {canvas['width']}x{canvas['height']} "
-        f"({canvas['default_boxes']} of them) meets",
+        f"boxes that the {canvas['default_boxes']} {canvas['called']} of {canvas['backbone']} + {canvas['head']} meet "
+        f"at IoU >= {threshold:.2f}, {size}; the best for each box learns it anyway",
+        f"their sizes: {canvas['sized_by']}",
         f"{'split':<12}{'boxes of':<24}{'boxes':>8}{'recall':>9}{'mean IoU':>10}",
     ]
     for name, split in report["splits"].items():
