@@ -247,7 +247,7 @@ def _time(work: Work, models: Sequence[Model]) -> dict[str, Any] | None:
 
 
 def _trusted(found: dict[str, dict[str, float]]) -> bool:
-    return not any(doubtful(latency.get("drift"), latency.get("cores")) for latency in found.values())
+    return not any(doubtful(latency) for latency in found.values())
 
 
 def _latencies(

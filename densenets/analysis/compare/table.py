@@ -1,13 +1,11 @@
 """The ranking as text: a row a model, aligned."""
 
-from collections.abc import Sequence
-
 from densenets.analysis.comparison import Comparison, Model
+from densenets.analysis.profile.table import aligned
 from densenets.errors import printable
 
 NONE = "-"
 SHOWN = 2  # names of ties
-Cells = Sequence[Sequence[str]]
 
 
 def ranking(comparison: Comparison) -> str:
@@ -19,7 +17,7 @@ def ranking(comparison: Comparison) -> str:
     shown = aligned([head, *rows], left={1, 5})
     words = f"{comparison.images} images of {printable(comparison.data)}, split {printable(comparison.split)}"
     where = _where(comparison)
-    return "\n".join([f"{words}; {comparison.draws} draws", "", *shown, *(["", where] if where else [])])
+    return "\n".join([f"{words}; {comparison.draws} draws", "", shown, *(["", where] if where else [])])
 
 
 def _row(model: Model, ranked_by: str) -> list[str]:
@@ -47,13 +45,3 @@ def _where(comparison: Comparison) -> str:
     machine = comparison.machine
     words = f"{machine.get('processor', '')}, {machine.get('threads', '')} threads, {machine.get('device', '')}"
     return f"latency at batch 1, all models in turn on one machine: {printable(words)}"
-
-
-def aligned(rows: Cells, left: set[int]) -> list[str]:
-    """Lines whose columns are two blanks apart; numbers to the right, the columns `left` to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return lines

@@ -3,7 +3,7 @@
 from densenets.analysis.profile.command import profile
 from densenets.analysis.profile.costs import costs
 from densenets.analysis.profile.counting import count
-from densenets.analysis.profile.latency import latencies, timed
+from densenets.analysis.profile.latency import latencies
 from densenets.analysis.profile.machine import machine
 
-__all__ = ["costs", "count", "latencies", "machine", "profile", "timed"]
+__all__ = ["costs", "count", "latencies", "machine", "profile"]

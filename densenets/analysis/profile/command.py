@@ -9,7 +9,7 @@ from rich.progress import track
 
 from densenets.analysis.profile.costs import costs
 from densenets.analysis.profile.counting import count, noise
-from densenets.analysis.profile.latency import doubts, shares, timed
+from densenets.analysis.profile.latency import doubts, latencies, shares
 from densenets.analysis.profile.machine import machine
 from densenets.analysis.profile.nets import Net, nets_of
 from densenets.analysis.profile.pictures import pictures
@@ -38,9 +38,11 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
     rows = [{"name": name, **_measured(net, device, settings.threads)} for name, net in watched]
     models = {name: (net.model, net.description) for name, net in nets.items()}
     with console.status("timing"):
-        times = timed(models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device)
+        times = latencies(
+            models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device
+        )
     results: dict[str, Any] = {
-        "models": [{**row, "latency": times[row["name"]].plain} for row in rows],
+        "models": [{**row, "latency": times[row["name"]]} for row in rows],
         "timing": {"rounds": settings.rounds, "warmup": settings.warmup, "pictures": chosen.plain},
         "machine": machine(device, settings.threads),
         "warnings": doubts(times),

@@ -42,23 +42,6 @@ class Took(NamedTuple):
     processor: float
 
 
-class Timing(NamedTuple):
-    """figures: "p50", "p90" and, of TAIL rounds or more, "p99" of a picture in ms, and the medians of its parts "pre",
-    "network" and "post".
-
-    drift: by how much the median of the last third of the rounds exceeds that of the first, as a part of it. cores: as
-    many as the process had on average while the clock ran; on a quiet machine hardly less than 1.
-    """
-
-    figures: dict[str, float]
-    drift: float
-    cores: float
-
-    @property
-    def plain(self) -> dict[str, float]:
-        return {**self.figures, "drift": self.drift, "cores": self.cores}
-
-
 def look(model: nn.Module, description: ModelDescription, picture: np.ndarray, device: torch.device) -> None:
     """One prediction of a picture (H, W, 3) uint8. A segmenter sees it at the description's canvas."""
     if task_of(description.head) == "detection":
@@ -76,21 +59,10 @@ def latencies(
     warmup: int = WARMUP,
     device: torch.device | None = None,
 ) -> dict[str, dict[str, float]]:
-    """What `timed` finds, as plain types."""
-    found = timed(models, images, rounds, threads, warmup=warmup, device=device)
-    return {name: timing.plain for name, timing in found.items()}
-
-
-def timed(
-    models: Models,
-    images: Sequence[np.ndarray],
-    rounds: int = 100,
-    threads: int = 1,
-    *,
-    warmup: int = WARMUP,
-    device: torch.device | None = None,
-) -> dict[str, Timing]:
-    """The latency of each model.
+    """Of each model "p50", "p90" and, of TAIL rounds or more, "p99" of a picture in ms, the medians of its parts "pre",
+    "network" and "post", and what tells whether to trust them: "drift", by how much the median of the last third of the
+    rounds exceeds that of the first, as a part of it; "cores", as many as the process had on average while the clock
+    ran, on a quiet machine hardly less than 1.
 
     A round times every model once on the same picture, so that a machine that slows down slows all of them, each round
     in another order, so that none always follows the same one; `doubts` are logged as warnings. images: (H, W, 3)
@@ -110,7 +82,7 @@ def timed(
 def timings(
     models: Models, images: Sequence[np.ndarray], rounds: int, warmup: int, device: torch.device
 ) -> dict[str, list[Took]]:
-    """One row a round; see `timed`."""
+    """One row a round; see `latencies`."""
     names = list(models)
     taken: dict[str, list[Took]] = {name: [] for name in names}
     with contextlib.ExitStack() as stack:
@@ -153,13 +125,13 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _summary(rows: Sequence[Took]) -> Timing:
+def _summary(rows: Sequence[Took]) -> dict[str, float]:
     total, pre, network, post, processor = np.array(rows).T
     ranks = (50, 90, 99) if len(rows) >= TAIL else (50, 90)
     seconds = {f"p{rank}": float(np.percentile(total, rank)) for rank in ranks}
     seconds |= {name: float(np.median(part)) for name, part in (("pre", pre), ("network", network), ("post", post))}
     figures = {name: value * 1e3 for name, value in seconds.items()}
-    return Timing(figures, _drift(total), float(processor.sum() / total.sum()))
+    return {**figures, "drift": _drift(total), "cores": float(processor.sum() / total.sum())}
 
 
 def _drift(total: np.ndarray) -> float:
@@ -167,24 +139,32 @@ def _drift(total: np.ndarray) -> float:
     return float(np.median(total[-third:]) / np.median(total[:third]) - 1)
 
 
-def doubtful(drift: float | None, cores: float | None) -> bool:
-    """Whether a latency is not to be trusted: a drift beyond DRIFT, a core that others had too. None: not known."""
-    return (drift is not None and abs(drift) > DRIFT) or (cores is not None and cores < BUSY)
+def doubtful(latency: Mapping[str, float]) -> bool:
+    """Whether it is not to be trusted: a drift beyond DRIFT, a core that others had too."""
+    return _drifts(latency) or _shared(latency)
 
 
-def doubts(found: Mapping[str, Timing]) -> list[str]:
+def _drifts(latency: Mapping[str, float]) -> bool:
+    return abs(latency.get("drift", 0)) > DRIFT
+
+
+def _shared(latency: Mapping[str, float]) -> bool:
+    return latency.get("cores", 1) < BUSY
+
+
+def doubts(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     """A line for each reason why a latency is `doubtful`."""
     lines = []
-    for name, timing in found.items():
-        if doubtful(timing.drift, None):
+    for name, latency in found.items():
+        if _drifts(latency):
             lines.append(
-                f"{printable(name)}: the last third of the rounds took {timing.drift:+.0%} against the first: the "
+                f"{printable(name)}: the last third of the rounds took {latency['drift']:+.0%} against the first: the "
                 "machine changes its speed; measure again on a cool and quiet one"
             )
-        if doubtful(None, timing.cores):
+        if _shared(latency):
             lines.append(
-                f"{printable(name)}: the process had a core for {timing.cores:.0%} of the time only: others use the "
-                "machine; measure again on a quiet one"
+                f"{printable(name)}: the process had a core for {latency['cores']:.0%} of the time only: others use "
+                "the machine; measure again on a quiet one"
             )
     return lines
 

@@ -1,6 +1,6 @@
 """The figures as aligned text."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from densenets.errors import printable
@@ -17,13 +17,13 @@ def page(results: dict[str, Any], pictures: str) -> str:
     return "\n\n".join([*blocks, _latency(results), _machine(results, pictures)])
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns apart by two spaces, the first to the left and the others to the right."""
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Columns apart by two spaces, those of the numbers `left` to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for first, *rest in rows:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    for row in rows:
+        cells = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 

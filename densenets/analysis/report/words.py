@@ -66,7 +66,6 @@ MEASURES = [
     Measure("drift", "latency", "drift", "%", 0.01),
     Measure("cores", "latency", "cores had", ""),
 ]
-SIGNS = ("drift", "cores")  # whether the others can be trusted
 BY_KEY = {measure.key: measure for measure in MEASURES}
 PLOTTED = [BY_KEY[key] for key in ("p50", "madds", "parameters", "file_bytes")]
 
@@ -152,7 +151,7 @@ def name(value: object, room: int = 60) -> str:
 
 def doubtful(models: Sequence[Model]) -> list[str]:
     """Names of the models whose latency drifted, or was measured on cores that others used too."""
-    return [model.name for model in models if latency.doubtful(*map(finite, map(model.latency.get, SIGNS)))]
+    return [model.name for model in models if latency.doubtful(model.latency)]
 
 
 def names(values: Sequence[object]) -> str:
