@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from densenets.contract import IGNORED
 from densenets.data.class_list import UNKNOWN
 from densenets.data.decode import MAX_PIXELS, SIDEWAYS, PictureError, opened, orientation, read_bytes
 from densenets.errors import InputError, printable
@@ -23,24 +24,30 @@ SHOWN = 5  # unknown ids of a mask that are told
 
 
 class UnknownIds(InputError):
-    """A mask that holds what its class list does not. ids: of that what `--ignore-ids` takes."""
+    """A mask that holds what its class list does not. ids: of that what `--ignore-ids` takes; held: every id of the
+    mask with its pixels, where it holds ids."""
 
     ids: tuple[int, ...] = ()
+    held: tuple[tuple[int, int], ...] = ()
 
 
-def told_together(first: str, found: Sequence[Sequence[int]], by_names: bool) -> str:
+def told_together(first: str, found: Sequence[Sequence[int]], by_names: bool, table: np.ndarray) -> str:
     """Masks with unknown ids in one line, and the flags that may help.
 
-    first: the line of the first of them. found: the `ids` of each; by_names: of a set whose classes `--classes` gives.
+    first: the line of the first of them. found: the `ids` of each; by_names: of a set whose classes `--classes` gives;
+    table: as of `to_labels`, which knows the ids that are of no class already: the flag has to name them again.
     """
     ids = sorted({number for one in found for number in one})
-    named = " ".join(map(str, ids)) if len(ids) <= 2 * SHOWN else ""
+    ignored = np.flatnonzero(table[:IGNORED] == IGNORED).tolist()
+    named, flag = (" ".join(map(str, part)) if len(ids) <= 2 * SHOWN else "" for part in (ids, sorted(ids + ignored)))
     line = first.removesuffix(" [D31]")
     if len(found) > 1:
         line += f"; {len(found) - 1} more masks hold such too" + (f", in all {named}" if named else "")
-    if ids:
-        line += f"; --ignore-ids {named or 'ID ...'} takes {'it' if len(ids) == 1 else 'them'} as of no class"
-        line += ", else --classes lacks a name" if by_names else ""
+    way = f"--ignore-ids {flag or 'ID ...'} takes {'it' if len(ids) == 1 else 'them'} as of no class"
+    if len(ids) > SHOWN and by_names:
+        line += f"; --classes may lack names, it gives them to the ids from 0 on; else {way}"
+    elif ids:
+        line += f"; {way}{', else --classes lacks a name' if by_names else ''}"
     return f"{line} [D31]"
 
 
@@ -126,6 +133,8 @@ def to_labels(ids: np.ndarray, table: np.ndarray, name: str) -> np.ndarray:
         found, counts = np.unique(ids[strange], return_counts=True)
         fault = UnknownIds(f"{name}: {_told('id', found, counts)} [D31]")
         fault.ids = tuple(number for number in found.tolist() if 0 <= number <= 255)
+        held, pixels = np.unique(ids, return_counts=True)
+        fault.held = tuple(zip(held.tolist(), pixels.tolist(), strict=True))
         raise fault
     return labels
 

@@ -36,7 +36,7 @@ def look_at_masks(split: SegmentationSplit, where: str, training: bool, by_names
                 for line in str(fault).splitlines():
                     problems.add(line)
     if unknown:
-        problems.add(told_together(str(unknown[0]), [fault.ids for fault in unknown], by_names))
+        problems.add(told_together(str(unknown[0]), [fault.ids for fault in unknown], by_names, split.train_ids))
     problems.refuse()
     if not shares[:IGNORED].any() and not has_labels(split, training):
         raise InputError(f"{where}: no pixel of a class in any mask [D36]")
@@ -57,7 +57,7 @@ def has_labels(split: SegmentationSplit, training: bool = False) -> bool:
             if bool((split.truth(index).ids != IGNORED).any()):
                 return True
         except UnknownIds as fault:
-            raise InputError(told_together(str(fault), [fault.ids], by_names=False)) from fault
+            raise InputError(told_together(str(fault), [fault.ids], False, split.train_ids)) from fault
         except InputError as fault:
             if not (training and _may_be_skipped(split, fault)):
                 raise

@@ -197,3 +197,30 @@ def test_camvid(real_data: Path, tmp_path: Path) -> None:
     assert (code, report["errors"]) == (0, 0)
     assert [split["images"] for split in report["splits"].values()] == [367, 101]
     assert 0.02 < report["splits"]["train"]["ignored_share"] < 0.05
+
+
+def test_names_that_are_lacking_are_told_with_what_the_masks_hold(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The flag that is proposed holds the ids that it holds already."""
+    (folder / "classes.txt").unlink()
+    for split in ("train", "val"):
+        for path in (folder / "masks" / split).iterdir():
+            save(path, ids(16, 24, tuple(range(12))))
+    words = ("--classes", "sky", "road", "car")
+    code, report = check(folder, tmp_path / "out", *words, "--ignore-ids", "11")
+    printed = capsys.readouterr()
+    assert (code, codes(report)) == (2, ["D31", "D31"])
+    flag = "--ignore-ids 3 4 5 6 7 8 9 10 11"
+    told = f"; --classes may lack names, it gives them to the ids from 0 on; else {flag} takes them as of no class"
+    assert all(told in row["line"] for row in report["problems"])
+    masks = [np.asarray(Image.open(path)) for path in sorted((folder / "masks" / "train").iterdir())]
+    share = np.bincount(np.stack(masks).ravel(), minlength=256) / np.stack(masks).size
+    shown = {line[:28].strip(): line[28:].split() for line in printed.out.splitlines() if line.startswith("id ")}
+    assert shown["id 1: road"][0] == f"{share[1]:.3%}"
+    assert shown["id 7: not of the class list"][0] == f"{share[7]:.3%}"
+    assert shown["id 11: no class"][0] == f"{share[11]:.3%}"
+    assert "0.00" not in printed.out
+    assert "Pixels by id" in (tmp_path / "out" / "check.html").read_text()
+    assert check(folder, tmp_path / "out", *words, *flag.split())[0] == 0
+    assert "id 1: road" not in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Every mask decoded in full: its faults, how many pixels each class has, and what of that can hardly be meant."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from densenets.data.mask_files import UnknownIds, told_together
 from densenets.data.segmentation import SegmentationSplit
 from densenets.errors import InputError, printable
 
+NO_CLASS = "no class"
 RARE = 1e-4  # of all pixels with a class
 
 
@@ -22,13 +24,14 @@ class MaskSeen(NamedTuple):
     """pixels: (256,) int64, how many of each label; all 0 where it cannot be read. fault: words and code.
 
     replaceable: a training takes another picture in its place. unknown: of a mask with ids that are not of the class
-    list those that can be ignored, else None.
+    list those that can be ignored, else None; held: of such a mask every id with its pixels.
     """
 
     pixels: np.ndarray
     fault: tuple[str, str] | None = None
     replaceable: bool = False
     unknown: tuple[int, ...] | None = None
+    held: tuple[tuple[int, int], ...] = ()
 
 
 def inspect_masks(split: SegmentationSplit, workers: int) -> list[MaskSeen]:
@@ -49,8 +52,10 @@ def _inspect(split: SegmentationSplit, index: int) -> MaskSeen:
         match = CODE.search(message)
         fault = (message[: match.start()], match[1]) if match else (message, "D01")
         replaceable = isinstance(error, PictureError) and not isinstance(error, AnimationError)
-        unknown = error.ids if isinstance(error, UnknownIds) else None
-        return MaskSeen(np.zeros(256, dtype=np.int64), fault, replaceable, unknown)
+        nothing = np.zeros(256, dtype=np.int64)
+        if isinstance(error, UnknownIds):
+            return MaskSeen(nothing, fault, replaceable, error.ids, error.held)
+        return MaskSeen(nothing, fault, replaceable)
     return MaskSeen(np.bincount(mask.ids.numpy().ravel(), minlength=256))
 
 
@@ -66,7 +71,7 @@ def judge_masks(
     for mask, file, picture in zip(masks, split.masks.tolist(), split.files.tolist(), strict=True):
         if mask.fault and mask.unknown is not None:
             if not told:
-                words = told_together(mask.fault[0], unknown, by_names).removesuffix(" [D31]")
+                words = told_together(mask.fault[0], unknown, by_names, split.train_ids).removesuffix(" [D31]")
                 findings.error("D31", (file, ""), words, picture)
             told = True
         elif mask.fault:
@@ -123,5 +128,26 @@ def describe_masks(masks: Sequence[MaskSeen], split: SegmentationSplit) -> dict[
              "share": float(pixels[label] / counted) if counted else 0.0, "images": int(images[label])}
             for label, name in enumerate(split.classes)
         ],
+        "unknown_ids": sum(mask.unknown is not None for mask in masks),
+        "ids": _ids(masks, split),
         "image_sizes": image_sizes(split.sizes),
     }  # fmt: skip
+
+
+def _ids(masks: Sequence[MaskSeen], split: SegmentationSplit) -> list[dict[str, Any]]:
+    """What masks hold that can be decoded, by id; None: pixels of no class in a mask without a fault. name: None where
+    the class list has no such id."""
+    counts = Counter[int]()
+    for mask in masks:
+        counts.update(dict(mask.held))
+    pixels = pixels_of(masks)
+    counts.update({int(number): int(count) for number, count in zip(split.category_ids, pixels, strict=False)})
+    names: dict[int, str] = {int(number): name for number, name in zip(split.category_ids, split.classes, strict=True)}
+    names |= {int(number): NO_CLASS for number in np.flatnonzero(split.train_ids == IGNORED)}
+    total = counts.total() + int(pixels[IGNORED])
+    rows = [(number, names.get(number), count) for number, count in sorted(counts.items()) if count]
+    nothing = [(None, NO_CLASS, int(pixels[IGNORED]))] if pixels[IGNORED] else []
+    return [
+        {"id": number, "name": name, "pixels": count, "share": count / total}
+        for number, name, count in [*rows, *nothing]
+    ]

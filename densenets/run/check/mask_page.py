@@ -45,10 +45,14 @@ def _split(name: str, split: dict[str, Any]) -> str:
     )
     rows = sorted(split["classes"], key=lambda row: -row["pixels"])
     shares = [(f"{as_text(row['name'])} {row['share']:.2%}", row["pixels"], None) for row in rows]
+    pixels = chart("Pixels by class", shares, "Shares of the pixels that have a class")
+    if split["unknown_ids"]:
+        held = [(f"{as_text(_id_told(row))} {row['share']:.2%}", row["pixels"], None) for row in split["ids"]]
+        pixels = chart("Pixels by id", held, "Shares of all pixels, as the masks are written")
     images = [(as_text(row["name"]), row["images"], None) for row in rows]
     return (
         f"<section><h2>Split {as_text(name)}</h2><p>{facts}.</p>{f'<ul>{notes}</ul>' if notes else ''}"
-        f'<div class="charts">{chart("Pixels by class", shares, "Shares of the pixels that have a class")}'
+        f'<div class="charts">{pixels}'
         f"{chart('Pictures by class', images, 'Pictures that show the class')}{sizes_chart(split)}</div></section>"
     )
 
@@ -63,8 +67,11 @@ def mask_text(report: dict[str, Any]) -> str:
         common = [f"{row['width']}x{row['height']} ({row['images']})" for row in split["image_sizes"]["common"][:2]]
         sizes = ", ".join(common)
         used = sum(row["pixels"] > 0 for row in split["classes"])
-        lines.append(f"{printable(name):<12}{split['images']:>10}{used:>9}{split['ignored_share']:>12.2%}   {sizes}")
-    lines += ["", *_class_table(report["splits"])]
+        ignored = f"{split['ignored_share']:.2%}" if split["pixels"] else "-"
+        lines.append(f"{printable(name):<12}{split['images']:>10}{used:>9}{ignored:>12}   {sizes}")
+    splits = report["splits"]
+    unknown = any(split["unknown_ids"] for split in splits.values())
+    lines += ["", *(_id_table(splits) if unknown else _class_table(splits))]
     for name, split in report["splits"].items():
         lines += [f"{printable(name)}: {printable(what)}: {count}" for what, count in split["notes"].items()]
     return "\n".join(lines)
@@ -80,6 +87,24 @@ def _class_table(splits: dict[str, Any]) -> list[str]:
         shares = [split["classes"][at]["share"] for split in splits.values()]
         lines.append(f"{printable(name):<20}" + "".join(f"{share:>12.3%}" for share in shares))
     return lines
+
+
+def _id_table(splits: dict[str, Any]) -> list[str]:
+    """Each id's part of all pixels, a column a split: what a class list has to name."""
+    shares = {name: {_id_told(row): row["share"] for row in split["ids"]} for name, split in splits.items()}
+    rows = sorted(
+        {(row["id"] is None, row["id"] or 0, _id_told(row)) for split in splits.values() for row in split["ids"]}
+    )
+    lines = [f"{'pixels of':<28}" + "".join(f"{printable(name):>12}" for name in splits)]
+    for *_, told in rows:
+        cells = [f"{split[told]:.3%}" if told in split else "-" for split in shares.values()]
+        lines.append(f"{told:<28}" + "".join(f"{cell:>12}" for cell in cells))
+    return lines
+
+
+def _id_told(row: dict[str, Any]) -> str:
+    name = "not of the class list" if row["name"] is None else printable(row["name"])
+    return name if row["id"] is None else f"id {row['id']}: {name}"
 
 
 # Pictures

@@ -74,7 +74,7 @@ def look_at_masks(settings: CheckData) -> tuple[dict[str, Any], str, list[Path]]
     }
     judge_twins(seen, whole)
     used = {split.name: _used(split) for split in splits if split.split is not None}
-    if training := next(filter(is_training, used), None):
+    if (training := next(filter(is_training, used), None)) and used[training]:
         compare_mask_classes(used, training, whole)
     files = _manifests(splits, root, whole, settings)
     report = _report(settings, splits, whole)
