@@ -8,7 +8,7 @@ import re
 import stat
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import yaml
@@ -167,6 +167,14 @@ def file_name(text: str) -> str:
     plain = re.sub(r"[^\w .,()+=@~-]", "_", text).strip(" .")
     encoded = plain.encode(errors="replace")[:LONGEST_NAME]
     return encoded.decode(errors="ignore") or "unnamed"
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """`name`, or the first of name-2, name-3, ... that is not taken."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -45,6 +45,12 @@ def test_a_name_made_of_any_text_stays_in_its_folder(tmp_path, text: str) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_that_is_taken_gets_the_first_number_that_is_free() -> None:
+    assert files.free_name("a", {"b"}) == "a"
+    assert files.free_name("a", {"a"}) == "a-2"
+    assert files.free_name("a", {"a", "a-2", "a-4"}) == "a-3"
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/b", "a/../b", "x\0"])
 def test_a_name_that_leads_out_is_refused(tmp_path, name: str) -> None:
     with pytest.raises(InputError, match="X09"):

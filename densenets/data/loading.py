@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from densenets.contract import Batch
+from densenets.data.cores import cores
 from densenets.data.samples import KeyedDataset, Sample, collate
 from densenets.errors import InputError, printable
 
@@ -24,8 +25,7 @@ def worker_count(asked: int) -> int:
     """-1: one a core that torch does not need: half of them on a CPU-only machine, 8 at most."""
     if asked >= 0:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores if torch.cuda.is_available() else max(1, cores // 2))
+    return min(8, cores() if torch.cuda.is_available() else max(1, cores() // 2))
 
 
 def outlive_signals(_: int = 0) -> None:

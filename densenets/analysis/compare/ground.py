@@ -15,7 +15,7 @@ from densenets.command_line import parse
 from densenets.config import Compare, EvalDetection, EvalSegmentation, TrainDetection
 from densenets.data.loading import check_room
 from densenets.errors import InputError, Problems, printable
-from densenets.files import file_name
+from densenets.files import file_name, free_name
 from densenets.run.detection import Detection
 from densenets.run.evaluation import RESULTS, earlier_data, read_results
 from densenets.run.folder import find_checkpoint
@@ -195,11 +195,7 @@ def plan_stand_ins(settings: Compare, training: Any, others: Sequence[StandIn], 
 def _free_name(other: StandIn, taken: set[str]) -> str:
     file = other.file
     stem = file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
-    name = base = file_name(stem or file.stem)
-    number = 2
-    while name in taken:
-        name, number = f"{base}-{number}", number + 1
-    return name
+    return free_name(file_name(stem or file.stem), taken)
 
 
 def words_of_data(words: Sequence[str], others: Sequence[StandIn]) -> list[str]:

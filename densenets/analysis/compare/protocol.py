@@ -17,7 +17,7 @@ from densenets import __version__
 from densenets.analysis.compare.grid import Plan
 from densenets.build import fits
 from densenets.errors import InputError, Problems, printable
-from densenets.files import file_name
+from densenets.files import file_name, free_name
 from densenets.heads import HEADS
 from densenets.metrics.predictions import read_json
 from densenets.run.folder import LIBRARIES, write_json
@@ -121,10 +121,7 @@ def _named(plans: Sequence[Plan], known: dict[str, Plan]) -> list[Plan]:
         elif plan.digest in there:
             found.append(replace(plan, name=there[plan.digest].name, model=there[plan.digest].model))
         else:
-            taken = {*known, *(one.name for one in [*plans, *found] if one is not plan)}
-            name, number = plan.name, 2
-            while name in taken:
-                name, number = f"{plan.name}-{number}", number + 1
+            name = free_name(plan.name, {*known, *(one.name for one in [*plans, *found] if one is not plan)})
             found.append(replace(plan, name=name, model=name if plan.model == plan.name else plan.model))
     return found
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from densenets.data.cores import cores
+
 GIB = 2**30
 
 
@@ -18,7 +20,7 @@ def machine(device: torch.device, threads: int) -> dict[str, Any]:
     """
     return {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_gib": _memory(),
         "system": f"{platform.system()} {platform.machine()}",
         "torch": str(torch.__version__),
@@ -36,10 +38,6 @@ def _processor() -> str:
         asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
         named = [subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()]
     return next(filter(None, [*named, platform.processor(), platform.machine()]), "unknown")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> float | None:

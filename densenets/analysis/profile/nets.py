@@ -13,6 +13,7 @@ from densenets.build import ModelDescription, build_from, canvas_of
 from densenets.config import Profile
 from densenets.config.detection import options_of
 from densenets.errors import InputError, printable
+from densenets.files import free_name
 from densenets.heads import task_of
 from densenets.run.folder import find_checkpoint
 from densenets.run.model import load
@@ -38,7 +39,7 @@ def nets_of(settings: Profile) -> dict[str, Net]:
         return {name: Net(fresh(description), description, None)}
     found: dict[str, Net] = {}
     for place in settings.checkpoint:
-        found[_free(_name(place), found)] = _loaded(place, settings.size)
+        found[free_name(_name(place), found)] = _loaded(place, settings.size)
     return found
 
 
@@ -95,10 +96,3 @@ def _name(place: str) -> str:
     if path.suffix == ".ckpt":
         path = path.parent.parent if path.parent.name == "checkpoints" else path.with_suffix("")
     return path.name
-
-
-def _free(name: str, taken: dict[str, Net]) -> str:
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from densenets.data.checks.findings import CODE, Findings
+from densenets.data.cores import cores
 from densenets.data.decode import FORMATS, AnimationError, PictureError, decode_image, orientation, read_bytes
 from densenets.data.streets.many import drawn_by_many
 from densenets.errors import DensenetsError, InputError, WorkerError, printable
@@ -118,10 +118,6 @@ def in_processes(
 
 def _inspect_chunk(jobs: Sequence[Job]) -> list[Picture]:
     return [inspect(job) for job in jobs]
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

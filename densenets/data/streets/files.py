@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.progress import Progress
 
+from densenets.data.cores import cores
 from densenets.data.streets.many import drawn_by_many
 from densenets.data.streets.scene import SceneObject, render
 from densenets.data.streets.tree import settle
@@ -150,16 +151,12 @@ def _draw(
     ]
     bar = Progress(console=Console(stderr=True), disable=not progress, transient=True)
     rows: dict[int, list[Row]] = {}
-    with drawn_by_many(draw, jobs, min(workers or _cores(), len(jobs))) as results, bar:
+    with drawn_by_many(draw, jobs, min(workers or cores(), len(jobs))) as results, bar:
         task = bar.add_task("Drawing street scenes", total=len(jobs))
         for number, result in results:
             rows[number] = result
             bar.advance(task)
     return {split: [row for k, job in enumerate(jobs) if job.split == split for row in rows[k]] for split in images}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw_coco(job: Job) -> list[Row]:
