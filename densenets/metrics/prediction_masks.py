@@ -3,8 +3,10 @@
 A file holds the data set's own ids, in 8 bits and one channel (a palette does not matter), at its picture's size. A
 picture of Cityscapes, CITY_SEQUENCE_FRAME_leftImg8bit.png, has the one file whose name begins with
 CITY_SEQUENCE_FRAME, as on the server; any other picture NAME.jpg has NAME.png. Either may lie in any folder below.
+In a folder that `predict` filled, NAME.png is a drawing: there its own list says which mask is whose.
 """
 
+import json
 import re
 import struct
 import zlib
@@ -32,6 +34,7 @@ _CITYSCAPES = re.compile(r"(.+?_\d{6}_\d{6})(?!\d)")
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _DEPTH = 24  # the byte of a PNG that says how many bits a px has
 _SHOWN = 5  # values
+LISTING = "segmentations.json"  # of `predict`
 
 
 def judge_folder(
@@ -87,7 +90,8 @@ def find_predictions(folder: Path, split: SegmentedSplit, problems: Problems) ->
     """The file of each image by its index, where there is exactly one; the others are told."""
     if not folder.is_dir():
         raise InputError(f"{printable(folder)}: no such folder")
-    found = _by_stem(folder)
+    listed = _listed(folder)
+    found = _by_stem(listed or _below(folder))
     first: dict[str, str] = {}
     paths = {}
     for index, file in enumerate(split.files.tolist()):
@@ -103,19 +107,35 @@ def find_predictions(folder: Path, split: SegmentedSplit, problems: Problems) ->
             problems.add(f"{names}: {len(here)} predictions for {printable(file)} [V19]")
         else:
             wanted = f"{stem}*.png" if _CITYSCAPES.fullmatch(stem) else f"{stem}.png"
-            problems.add(f"{printable(folder)}: no {printable(wanted)}: no prediction for {printable(file)} [V19]")
+            wanted = f"mask of it in {LISTING}" if listed else printable(wanted)
+            problems.add(f"{printable(folder)}: no {wanted}: no prediction for {printable(file)} [V19]")
     return paths
 
 
-def _by_stem(folder: Path) -> defaultdict[str, list[Path]]:
-    """Every PNG below the folder, by its own name and by the picture of Cityscapes that it begins with."""
+def _by_stem(masks: Sequence[tuple[str, Path]]) -> defaultdict[str, list[Path]]:
+    """Each by its name and by the picture of Cityscapes that the name begins with."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() == ".png":
-            start = _CITYSCAPES.match(path.stem)
-            for stem in {path.stem, start.group(1) if start else path.stem}:
-                found[stem].append(path)
+    for name, path in masks:
+        start = _CITYSCAPES.match(name)
+        for stem in {name, start.group(1) if start else name}:
+            found[stem].append(path)
     return found
+
+
+def _below(folder: Path) -> list[tuple[str, Path]]:
+    """Every PNG below the folder with its own name."""
+    return [(path.stem, path) for path in sorted(folder.rglob("*")) if path.suffix.lower() == ".png"]
+
+
+def _listed(folder: Path) -> list[tuple[str, Path]]:
+    """The masks that `predict` wrote, each with its picture's name; none where there is no such list of its making."""
+    try:
+        check_file(folder / LISTING)
+        images = json.loads((folder / LISTING).read_text(encoding="utf-8"))["images"]
+        names = [(Path(one["file"]).stem, one["mask"]) for one in images]
+    except (InputError, OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+    return [(name, inside(folder, str(mask))) for name, mask in names]
 
 
 # Reading

@@ -14,9 +14,6 @@ _WORDS = {
 }
 _UNDEFINED = {
     "mIoU": "no class is in the split",
-    "category_mIoU": "no categories",
-    "iIoU": "no objects are told apart",
-    "category_iIoU": "no objects are told apart",
     "pixel_accuracy": "no pixel has a class",
 }
 _ABSENT = "undefined: neither there nor predicted"
@@ -24,11 +21,13 @@ _ABSENT = "undefined: neither there nor predicted"
 
 def format_table(metrics: dict[str, Any]) -> str:
     """The means, then classes and categories, each with IoU, iIoU and its share of the pixels, "-" where undefined; no
-    line end at its end. metrics: as of `SegmentationJudge.result`."""
-    lines = [_line(name, metrics[name]) for name in MEANS]
-    lines += ["", *_rows("class", metrics["per_class"], metrics["counts"]["pixels"])]
+    line end at its end. Data without categories, or without objects that are told apart, have no line and no column
+    of them. metrics: as of `SegmentationJudge.result`."""
+    lines = [_line(name, metrics[name]) for name in MEANS if metrics[name] is not None or name in _UNDEFINED]
+    objects = metrics["iIoU"] is not None
+    lines += ["", *_rows("class", metrics["per_class"], objects, metrics["counts"]["pixels"])]
     if metrics["per_category"]:
-        lines += ["", *_rows("category", metrics["per_category"])]
+        lines += ["", *_rows("category", metrics["per_category"], objects)]
     return "\n".join([*lines, "", _counted(metrics)])
 
 
@@ -37,16 +36,18 @@ def _line(name: str, value: float | None) -> str:
     return f"{name:<14}{_cell(value):>7}  {_WORDS[name]}{note}"
 
 
-def _rows(head: str, rows: dict[str, dict[str, Any]], pixels: int | None = None) -> list[str]:
-    """pixels: of all rows together; None: do not tell their shares."""
+def _rows(head: str, rows: dict[str, dict[str, Any]], objects: bool, pixels: int | None = None) -> list[str]:
+    """objects: tell iIoU. pixels: of all rows together; None: do not tell their shares."""
     titles = [printable(name) for name in rows]
     width = max(len(head), *map(len, titles))
     share = "" if pixels is None else f"{'% of px':>9}"
-    lines = [f"{head:<{width}}{'IoU':>7}{'iIoU':>7}{share}"]
+    object_iou = f"{'iIoU':>7}" if objects else ""
+    lines = [f"{head:<{width}}{'IoU':>7}{object_iou}{share}"]
     for title, row in zip(titles, rows.values(), strict=True):
         part = "" if pixels is None else f"{100 * row['pixels'] / max(1, pixels):>9.2f}"
         note = f"  {_ABSENT}" if row["IoU"] is None else ""
-        lines.append(f"{title:<{width}}{_cell(row['IoU']):>7}{_cell(row['iIoU']):>7}{part}{note}")
+        object_iou = f"{_cell(row['iIoU']):>7}" if objects else ""
+        lines.append(f"{title:<{width}}{_cell(row['IoU']):>7}{object_iou}{part}{note}")
     return lines
 
 

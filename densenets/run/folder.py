@@ -28,6 +28,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 CHOSEN = "DENSENETS_RUN_FOLDER"
+FILES_SHOWN = 20
 LIBRARIES = ("torch", "torchvision", "lightning", "albumentations", "pycocotools", "pillow", "numpy")
 
 
@@ -39,7 +40,9 @@ class Outcome(NamedTuple):
     files: list[Path]
 
     def __str__(self) -> str:
-        return "\n".join([self.text, "", *map(printable, self.files)]) if self.files else self.text
+        shown, more = self.files[:FILES_SHOWN], len(self.files) - FILES_SHOWN
+        lines = [self.text, "", *map(printable, shown), *([f"and {more} more"] if more > 0 else [])]
+        return "\n".join(lines) if shown else self.text
 
 
 def open_run_folder(settings: Any) -> Path:
@@ -52,13 +55,27 @@ def open_run_folder(settings: Any) -> Path:
     if settings.out is not None:
         folder = Path(settings.out)
         if any((folder / "checkpoints").glob("*.ckpt")):
-            raise InputError(
-                f"--out: {printable(folder)}: holds a run already; continue it with --resume, or name another"
-            )
+            raise InputError(f"--out: {printable(folder)}: holds a run {_held(read_config(folder), asdict(settings))}")
     else:
         folder = _free(Path("runs") / _name(settings))
     os.environ[CHOSEN] = str(folder)
     return folder
+
+
+def _held(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Which net a run folder holds, and what can be done about it. before: its config.yaml."""
+    if not {"backbone", "width", "head", "size"} <= before.keys():
+        return "already; continue it with --resume, or name another"
+    held, wanted = _net(before), _net(now)
+    if held == wanted:
+        return f"of {held} already; continue it with --resume, or name another"
+    return f"of {held} already, which --resume cannot continue with {wanted}; name another"
+
+
+def _net(content: dict[str, Any]) -> str:
+    size = content["size"]
+    sides = "x".join(map(str, size if isinstance(size, list) else [size, size]))
+    return printable(f"{content['backbone']} x {content['width']} + {content['head']} at {sides}")
 
 
 def rank() -> int:

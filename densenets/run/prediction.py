@@ -23,6 +23,7 @@ from densenets.data.transforms import build_augmentation, resize
 from densenets.errors import DivergedError, InputError, Problems, printable
 from densenets.files import file_name, inside
 from densenets.heads import task_of
+from densenets.metrics.prediction_masks import LISTING
 from densenets.metrics.segmentation_judge import all_finite, classes_of
 from densenets.run.device import device_of
 from densenets.run.folder import Outcome, new_folder, provenance, write_json
@@ -32,7 +33,6 @@ from densenets.storage import write_durably
 from densenets.training.task import to_unit
 
 log = logging.getLogger(__name__)
-FILES_SHOWN = 20
 MASK = "_ids"  # behind the name of a drawn picture
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -82,7 +82,7 @@ def _predict(settings: Predict, out: Path) -> Outcome:
         raise InputError(skipped[0])
     for line in skipped:
         log.warning("skipped: %s", line)
-    listing = out / ("detections.json" if boxes else "segmentations.json")
+    listing = out / ("detections.json" if boxes else LISTING)
     results: dict[str, Any] = {"images": [told for told, _ in found], "skipped": skipped}
     results |= {"threshold": settings.threshold} if boxes else {"size": size and list(size)}
     results["produced_by"] = provenance(device)
@@ -91,7 +91,7 @@ def _predict(settings: Predict, out: Path) -> Outcome:
     if boxes:
         count = sum(len(told["detections"]) for told, _ in found)
         text = f"{count} detections of {settings.threshold:g} or more in {text}"
-    return Outcome(results, text, [listing, *[file for _, files in found for file in files][:FILES_SHOWN]])
+    return Outcome(results, text, [listing, *[file for _, files in found for file in files]])
 
 
 def _size(settings: Predict, boxes: bool) -> tuple[int, int] | None:

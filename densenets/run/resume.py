@@ -1,6 +1,7 @@
 """Going on with a run: which checkpoint, and whether this is still the same training."""
 
 import hashlib
+import json
 import logging
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from densenets.build import ModelDescription, read_description
-from densenets.config import ReadingRules, Training
-from densenets.errors import InputError, printable
+from densenets.build import ModelDescription, class_of, read_description
+from densenets.config import RCNNOptions, ReadingRules, SegmentationOptions, SSDOptions, Training
+from densenets.errors import InputError, Problems, printable
 from densenets.heads import refuse_other_task
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import newest_sound, read_checkpoint
@@ -27,6 +28,9 @@ FREE = {
     *("devices", "num_nodes", "strategy", "accelerator", "weights"),
 }
 
+SHOWN = 100  # characters of a value
+GROUPS = {SSDOptions: "ssd", RCNNOptions: "rcnn", SegmentationOptions: "seg"}  # of the flags of a head's options
+OF_DATA = ("classes", "category_ids", "palette")
 FIXED = {"optimizer", "freeze_stages", "decay_all", "head_lr"}  # which parameters have which state
 PARTS = {
     "global_step": int,
@@ -95,15 +99,45 @@ def fingerprint(split: Any) -> str:
     return digest.hexdigest()
 
 
+def _refuse_other_net(checkpoint: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """InputError with a line for each setting in which the net of a run is another."""
+    problems = Problems()
+    for name in (name for name in now if name in before):  # options of two kinds of head have none in common
+        for line in _differences(name, before[name], now[name]):
+            problems.add(f"--resume: {printable(checkpoint)}: {printable(line)}; a resumed run keeps its net [T18]")
+    problems.refuse()
+
+
+def _flags(plain: dict[str, Any]) -> dict[str, Any]:
+    """What makes a net, from its description: by the flags that say so, else in words."""
+    group = GROUPS[class_of(plain["head"]).options_type]
+    net = {name: value for name, value in plain.items() if name not in (*OF_DATA, "canvas", "weights", "options")}
+    options = {f"{group}.{name}": value for name, value in plain["options"].items()}
+    flags = {"size": plain["canvas"], **net, **options}
+    told = {f"{name.replace('_', ' ')} of the data": plain[name] for name in OF_DATA}
+    return {**{f"--{name.replace('_', '-')}": value for name, value in flags.items()}, **told}
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    """ "--width: 0.5, the run has 1.0"; of long lists the first entry that differs, or how long they are."""
+    if before == now:
+        return []
+    shown = [json.dumps(value, ensure_ascii=False) for value in (now, before)]
+    if max(map(len, shown)) > SHOWN and isinstance(now, list) and isinstance(before, list):
+        if len(now) == len(before):
+            place = next(place for place, value in enumerate(now) if value != before[place])
+            return _differences(f"{name}[{place}]", before[place], now[place])
+        shown = [f"{len(value)} of them" for value in (now, before)]
+    return [f"{name}: {shown[0]}, the run has {shown[1]}"]
+
+
 def check_same_training(
     checkpoint: Path, description: ModelDescription, now: dict[str, Any], allow_change: bool
 ) -> None:
     """InputError naming the settings in which the run was another one."""
     content = _read(checkpoint)
     saved = read_description(content.get("densenets"), str(checkpoint)).plain()
-    other = [key for key, value in description.plain().items() if key != "weights" and saved[key] != value]
-    if other:
-        raise InputError(f"--resume: {printable(checkpoint)}: was made with another {', '.join(other)}")
+    _refuse_other_net(checkpoint, _flags(saved), _flags(description.plain()))
     before = content.get("origin", {})
     changed = [f"{key} ({before[key]} -> {now[key]})" for key in now if key in before and before[key] != now[key]]
     fixed = [line for line in changed if line.split()[0] in FIXED]

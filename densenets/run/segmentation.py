@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densenets.build import ModelDescription, build_from, canvas_of, load_state
+from densenets.build import ModelDescription, build_from, canvas_of, load_state, read_description
 from densenets.config import EvalSegmentation, TrainSegmentation
 from densenets.contract import ImageInfo
 from densenets.data import open_segmentation
@@ -20,6 +20,7 @@ from densenets.data.mask_transforms import MaskAugmentation
 from densenets.data.module import DataModule
 from densenets.data.segmentation import SegmentationDataset, SegmentationSplit
 from densenets.errors import InputError, Problems, printable
+from densenets.heads import refuse_other_task
 from densenets.heads.segmentation import Segmentation as Head
 from densenets.metrics.parts import part_files
 from densenets.metrics.prediction_masks import prediction_name, write_prediction
@@ -65,6 +66,9 @@ def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
     flags name others."""
     checkpoint = settings.checkpoint
     assert checkpoint is not None
+    file = find_checkpoint(checkpoint)
+    head = read_description(read_checkpoint(file).get("densenets"), str(file)).head
+    refuse_other_task(head, "segmentation", checkpoint, "--checkpoint")  # before anything is told of the pictures
     ids = _origin(checkpoint).get("ignore_ids")
     if settings.ignore_ids is None and ids and is_source("ignore_ids", ids):
         if rank() == 0:

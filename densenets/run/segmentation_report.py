@@ -35,12 +35,12 @@ def write_report(
         text = f"the split has no labels to judge by; masks for the server: {printable(source.get('submission'))}"
     if out is None:
         return Outcome(content, text, [])
-    files = [out / RESULTS, out / "confusion.png"]
-    write_image_counts(out / IMAGE_COUNTS, rows, split.image_ids, split.files)
-    draw.confusion_picture(metrics["confusion"], split.classes, files[1])
+    files = [out / RESULTS, out / IMAGE_COUNTS, out / "confusion.png"]
+    write_image_counts(files[1], rows, split.image_ids, split.files)
+    draw.confusion_picture(metrics["confusion"], split.classes, files[2])
     if predicted is not None:
         files.append(out / "validation.png")
-        write_mask_sheet(split, predicted, files[2])
+        write_mask_sheet(split, predicted, files[3])
     write_results(out, content)
     if "checkpoint" in source:  # all that the parts hold is in the files now
         remove_parts(out)

@@ -94,7 +94,9 @@ def _train(
         _tell_unreached(settings, steps)
         _tell_frozen(settings)
         if checkpoint is not None:
-            log.info("going on from %s, step %d", checkpoint, steps_done(checkpoint))
+            done = steps_done(checkpoint)
+            ended = f", the end of epoch {settings.epochs}/{settings.epochs}: already finished; it is judged again"
+            log.info("going on from %s, step %d%s", checkpoint, done, ended if done >= steps else "")
         tell_reading([train, val], folder)
         remove_stale(folder)
         remove_stale(folder / "checkpoints")

@@ -29,6 +29,12 @@ class ProgressBar(RichProgressBar):
         super().__init__(refresh_rate=1, console_kwargs={"stderr": True})
         self.shown = shown
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Lightning's own counts from 0; this from 1, as the lines and the pictures of a run."""
+        total = self.trainer.max_epochs
+        text = f"Epoch {current_epoch + 1}" + ("" if total is None else f"/{total}")
+        return f"{text:{len(self.validation_description)}}"  # of equal length: else the bar would jump
+
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         known = super().get_metrics(trainer, pl_module)
         losses = {name.removesuffix("_step"): value for name, value in known.items() if name.endswith("_step")}
@@ -91,9 +97,9 @@ class Records(L.Callback):
         row["seconds"] = self.seconds
         judged = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         row.update(pl_module.means())
-        for name, value in sorted(trainer.callback_metrics.items()):
-            if judged and name in self.judged and math.isfinite(float(value)):  # others are of an earlier epoch
-                row[name] = float(value)
+        for name, value in sorted(pl_module.judged.items()):
+            if judged and math.isfinite(value):  # others are of an earlier epoch
+                row[name] = value
         self.rows.append(row)
         if trainer.is_global_zero:
             write_rows(self.path, self.rows)
@@ -105,8 +111,7 @@ class Records(L.Callback):
         here = done - self.first  # epochs of this process
         left = (time.monotonic() - self.started) / here * (total - done)
         numbers = [f"{name} {row[name]:.3f}" for name in ("loss", *self.judged[:2]) if name in row]
-        place = f"epoch {row['epoch']}/{total - 1}"  # from 0, as in the bar and in the table
-        return f"{place}  {'  '.join(numbers)}  {clock(row['seconds'])} gone, about {clock(left)} left"
+        return f"epoch {done}/{total}  {'  '.join(numbers)}  {clock(row['seconds'])} gone, about {clock(left)} left"
 
     def _tell_skipped(self, epoch: int) -> None:
         count = len({str(line) for line in read_lines(self.skipped_path) if line.get("epoch") == epoch})

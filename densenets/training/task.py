@@ -61,6 +61,7 @@ class Task(L.LightningModule):
         self.asked_to_stop = 0  # what all processes agreed on in the last step
         self.sums: dict[str, float] = {}  # of the losses over the epoch's images, all processes together
         self.seen = 0.0  # images
+        self.judged: dict[str, float] = {}  # the last validation's numbers; Lightning keeps them as float32
 
     @property
     def net(self) -> Detector | Segmenter:
@@ -130,6 +131,7 @@ class Task(L.LightningModule):
         numbers = self.judge.result()
         for place, name in enumerate(self.judge.logged):
             number = math.nan if numbers[name] is None else float(numbers[name])  # undefined
+            self.judged[name] = number
             self.log(name, torch.tensor(number, dtype=torch.float64).float(), prog_bar=place < 2)
 
     def configure_optimizers(self) -> Any:

@@ -1,5 +1,6 @@
 """A folder of PNG files scores as the official evaluation has it, or is refused by name."""
 
+import json
 import os
 from pathlib import Path
 
@@ -100,6 +101,30 @@ def test_a_picture_of_any_other_data_set_has_the_prediction_of_its_name(tmp_path
     path = write_prediction(tmp_path, "x/img10.jpg", np.array([[0, 1, 2]] * 2), Plain.category_ids)
     assert (path.name, np.array(Image.open(path)).tolist()) == ("img10.png", [[0, 1, 4]] * 2)
     assert prediction_name("a/aachen_000000_000019_leftImg8bit.png") == "aachen_000000_000019_labelIds.png"
+
+
+def test_what_predict_wrote_is_read_by_its_list(tmp_path: Path) -> None:
+    """Where NAME.png is a drawing; a list that is not of its making does not count."""
+    masks = {"img1": [[0, 1, 4], [1, 11, 4]], "img10": [[0, 1, 4], [0, 1, 11]]}
+    images = [{"file": f"x/{name}.jpg", "mask": f"{name}-2_ids.png"} for name in masks]
+    for name, ids in masks.items():
+        save(tmp_path / f"{name}.png", np.zeros((2, 3, 3), dtype=np.uint8))
+        save(tmp_path / f"{name}-2_ids.png", np.array(ids, dtype=np.uint8))
+    for content in ("{", "[]", '{"images": [5]}', '{"images": [{"file": "img1.jpg"}]}'):
+        (tmp_path / "segmentations.json").write_text(content)
+        with pytest.raises(InputError, match="3 channels"):
+            judge_folder(tmp_path, Plain())
+    (tmp_path / "segmentations.json").write_text(json.dumps({"images": images}))
+    first = judge_folder(tmp_path, Plain())
+    for name in masks:
+        (tmp_path / f"{name}-2_ids.png").replace(tmp_path / f"{name}.png")
+    (tmp_path / "segmentations.json").unlink()
+    assert judge_folder(tmp_path, Plain()) == first
+
+    for bad, said in (([images[0]], "no mask of it in segmentations.json"), ([{**images[0], "mask": "../a"}], "X09")):
+        (tmp_path / "segmentations.json").write_text(json.dumps({"images": bad}))
+        with pytest.raises(InputError, match=said):
+            judge_folder(tmp_path, Plain())
 
 
 # What is refused

@@ -234,8 +234,22 @@ def test_a_used_folder_is_not_overwritten(shapes, quick) -> None:
     data = shapes(train=range(8), val=range(8, 10))
     settings = quick(data, epochs=1)
     train_detection(settings)
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match=r"of v3-small x 0\.5 \+ ssdlite at 96x96 already; continue it with --resume"):
         train_detection(settings)
+    with pytest.raises(InputError, match=r"which --resume cannot continue with v3-small x 0\.5 \+ ssd at 96x96; name"):
+        train_detection(replace(settings, head="ssd"))
+    (Path(settings.out) / "config.yaml").write_text("[]")
+    with pytest.raises(InputError, match="holds a run already; continue it with --resume"):
+        train_detection(settings)
+
+
+def test_a_finished_run_is_said_to_be_so(shapes, quick, caplog) -> None:
+    caplog.set_level("INFO", "densenets")
+    settings = quick(shapes(train=range(8), val=range(8, 10)), epochs=1)
+    trained = train_detection(settings).results
+    assert "already finished" not in caplog.text
+    assert train_detection(replace(settings, resume=settings.out)).results["AP"] == trained["AP"]
+    assert "step 2, the end of epoch 1/1: already finished; it is judged again" in caplog.text
 
 
 def test_the_last_epoch_is_always_judged(shapes, quick) -> None:
@@ -262,8 +276,14 @@ def test_a_resume_that_does_not_fit_changes_nothing(shapes, quick, tmp_path) -> 
     train_detection(settings)
     config = Path(settings.out) / "config.yaml"
     before = config.read_bytes()
-    with pytest.raises(InputError, match="another width"):
-        train_detection(replace(settings, resume=settings.out, width=1.0))
+    other = replace(settings.ssd, scales=[0.1] * 7)
+    with pytest.raises(InputError) as caught:
+        train_detection(replace(settings, resume=settings.out, width=1.0, ssd=other))
+    lines = str(caught.value).splitlines()
+    assert [line.partition("last.ckpt: ")[2] for line in lines] == [
+        "--width: 1.0, the run has 0.5; a resumed run keeps its net [T18]",
+        "--ssd.scales: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], the run has null; a resumed run keeps its net [T18]",
+    ]
     assert config.read_bytes() == before
     stray = tmp_path / "w.ckpt"
     stray.write_bytes((Path(settings.out) / "checkpoints/last.ckpt").read_bytes())

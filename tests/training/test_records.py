@@ -6,7 +6,16 @@ from types import SimpleNamespace
 import pytest
 
 from densenets.errors import InputError
-from densenets.training.records import Records, append_lines, clock, fitting, read_lines, read_rows, write_rows
+from densenets.training.records import (
+    ProgressBar,
+    Records,
+    append_lines,
+    clock,
+    fitting,
+    read_lines,
+    read_rows,
+    write_rows,
+)
 
 
 def test_rows_come_back_and_lack_what_they_lacked(tmp_path: Path) -> None:
@@ -46,6 +55,10 @@ def test_clock() -> None:
     assert [clock(0), clock(123.4), clock(3723)] == ["0:00", "2:03", "1:02:03"]
 
 
-def test_epochs_are_counted_as_the_bar_and_the_table_count_them(tmp_path: Path) -> None:
+def test_line_and_bar_count_epochs_from_1_as_the_pictures_do(tmp_path: Path) -> None:
     line = Records(tmp_path, ["AP"])._line(SimpleNamespace(max_epochs=3), {"epoch": 2, "seconds": 61.0, "AP": 0.5})
-    assert line.startswith("epoch 2/2  AP 0.500  1:01 gone")
+    assert line.startswith("epoch 3/3  AP 0.500  1:01 gone")
+    bar = ProgressBar()
+    bar._trainer = SimpleNamespace(max_epochs=3)  # type: ignore[assignment]
+    assert bar._get_train_description(2).strip() == "Epoch 3/3"
+    assert len(bar._get_train_description(0)) >= len(bar.validation_description)
