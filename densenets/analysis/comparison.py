@@ -25,6 +25,7 @@ class Cell:
 
     folder: its run folder, as a path below the comparison's. seconds: of training. fault: the line it failed with.
     scores: the numbers of its results.json. curves: the rows of its metrics.csv. commands: that repeat it, by words.
+    where: the machine and its load, as far as `seconds` depend on them; nothing where that is unknown.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Cell:
     scores: dict[str, float | None] = field(default_factory=dict)
     curves: list[dict[str, Any]] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
+    where: str = ""
 
 
 @dataclass
@@ -119,6 +121,13 @@ class Comparison:
     machine: dict[str, Any] | None
     commands: list[list[str]]
     produced_by: dict[str, Any]
+
+    @property
+    def seconds_compare(self) -> bool:
+        """Whether all cells were trained under one load of one machine; their seconds have no place in a ranking
+        else."""
+        places = {cell.where for model in self.models for cell in model.cells if cell.seconds is not None}
+        return len(places) == 1 and "" not in places
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, numbers and text alone."""

@@ -22,6 +22,7 @@ FAKE = """
 import os, pathlib, signal, sys, time
 place = pathlib.Path(sys.argv[-1])
 (place / "pid").write_text(str(os.getpid()))
+(place / "folder").write_text(str(os.environ.get("DENSENETS_RUN_FOLDER")))
 def save(*_):
     (place / "saved").write_text("")
     sys.exit(143)
@@ -45,7 +46,7 @@ class Here:
     """An engine whose cells train in this process, one after the other. failing: names of cells that do not."""
 
     def __init__(self, failing: Sequence[str] = ()) -> None:
-        self.failing, self.ran = failing, []
+        self.failing, self.ran, self.at_once = failing, [], 1
 
     def run(self, jobs: Sequence[Job], stop: Stop, look: Callable[[], None]) -> None:
         for job in jobs:
@@ -53,7 +54,9 @@ class Here:
             Path(job.folder).mkdir(parents=True, exist_ok=True)
             code = 2 if job.name in self.failing else max(main(step["words"]) for step in job.steps)
             ended = {"state": "failed", "fault": "no data [D36]"} if code else {"state": "done"}
-            write_state(Path(job.folder), {**ended, "session": job.session, "code": code, "seconds": 1.0})
+            write_state(
+                Path(job.folder), {**ended, "session": job.session, "code": code, "seconds": 1.0, "where": "here"}
+            )
             look()
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 
 import pytest
 import torch
-from comparisons import compare_here, record_batches
+from comparisons import Here, compare_here, record_batches
 from shapes import write_split
 
 from densenets.analysis.comparison import Comparison
@@ -97,12 +97,14 @@ def test_what_was_found(done: Done) -> None:
         assert model.costs["madds"] > 1e5
         assert model.latency["p50"] > 0
         assert len(model.cells[0].curves) == 1
-        assert model.cells[0].commands[0][:2] == ["densenets", "train-det"]
+        assert model.cells[0].commands[0][:4] == ["env", "OMP_NUM_THREADS=1", "densenets", "train-det"]
+        assert (model.stands_in, model.differs, model.padding, model.normalize) == (False, {}, "torch", "imagenet")
         assert {*model.per_class} == {*found.classes}
         assert "background" in model.error_types
     (between,) = found.differences
     assert between.tie == (between.difference.low <= 0 <= between.difference.high)  # type: ignore[operator]
     assert all(bool(model.ties) == between.tie for model in found.models)
+    assert found.seconds_compare
     assert found.machine is not None
     assert found.machine["threads"] == 1
 
@@ -284,6 +286,57 @@ def test_checkpoints_of_one_training_but_for_the_seed_are_one_model(done: Done, 
     outcome, _ = compare_here(patch, tmp_path / "out", done.data, checkpoints=runs, split="test")
     (model,) = outcome.results["models"]
     assert [cell["seed"] for cell in model["cells"]] == [0, 5]
+
+
+def test_what_a_stand_in_does_not_share_is_told_and_where_it_is_lost_it_alone_fails(
+    done: Done, patch, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Path(shutil.copytree(done.out / "cells" / CELLS[0], tmp_path / "other"))
+    saved = torch.load(other / "checkpoints/best.ckpt", weights_only=True)
+    saved["origin"]["lr"] = 0.77
+    torch.save(saved, other / "checkpoints/best.ckpt")
+    (other / "checkpoints/best.ckpt.sha256").unlink()
+    outcome, ran = compare_here(patch, copy, done.data, **GRID, checkpoints=[str(other)])
+    assert ran == ["other"]
+    found = Comparison.from_plain(outcome.results)
+    assert [(model.stands_in, model.differs) for model in found.models] == [
+        (False, {}), (False, {}), (True, {"lr": 0.77})
+    ]  # fmt: skip
+    assert found.protocol["lr"] == 0.02
+    assert not found.seconds_compare
+    shutil.rmtree(other)
+    with pytest.raises(WorkerError, match=r"^other: .*/other: no such run folder or checkpoint; its folder") as fault:
+        compare_here(patch, copy, done.data, **GRID)
+    assert "where it lies now" in caplog.text
+    models = fault.value.outcome.results["models"]  # type: ignore[attr-defined]
+    assert [model["cells"][0]["state"] for model in models] == ["done", "done", "failed"]
+
+
+def test_a_cell_whose_files_are_gone_fails_alone(done: Done, patch, copy: Path) -> None:
+    shutil.rmtree(copy / "pictures")
+    (copy / "cells" / CELLS[0] / "judged/predictions.json").unlink()
+    with pytest.raises(WorkerError) as fault:
+        compare_here(patch, copy, done.data, **GRID)
+    assert fault.value.ran == []  # type: ignore[attr-defined]
+    assert str(fault.value).startswith(f"{CELLS[0]}: {copy}/cells/{CELLS[0]}/judged/predictions.json: cannot be read")
+    results = fault.value.outcome.results  # type: ignore[attr-defined]
+    lost, whole = results["models"]
+    assert (lost["rank"], lost["cells"][0]["state"], whole["rank"]) == (None, "failed", 1)
+    assert "No such file" in lost["cells"][0]["fault"]
+    pictures = results["pictures"]
+    assert all((copy / file).is_file() for picture in pictures for file in picture["predictions"].values())
+    assert all(list(picture["predictions"]) == [whole["name"]] for picture in pictures)
+
+
+def test_a_cell_that_was_asked_to_stop_is_told_so(done: Done, patch, copy: Path, monkeypatch) -> None:
+    (copy / "cells" / CELLS[0] / "state.json").write_text('{"state": "waiting", "code": 143}')
+    (copy / "cells" / CELLS[1] / "state.json").write_text('{"state": "waiting"}')
+    monkeypatch.setattr(Here, "run", lambda *_: None)
+    with pytest.raises(WorkerError) as fault:
+        compare_here(patch, copy, done.data, **GRID)
+    told = str(fault.value).splitlines()
+    assert told[0].startswith(f"{CELLS[0]}: was asked to stop (143); see ")
+    assert told[1].startswith(f"{CELLS[1]}: not begun; see ")
 
 
 def refused(patch: pytest.MonkeyPatch, out: Path, *words: str, **changes: object) -> str:

@@ -59,6 +59,31 @@ def test_one_that_is_killed_has_failed(tmp_path: Path) -> None:
     assert state["fault"].startswith("killed")
 
 
+def test_a_cell_that_has_no_folder_ends_no_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    jobs = [fake_job(tmp_path, name, "work") for name in "ab"]
+    (tmp_path / "a").rmdir()
+    (tmp_path / "a").write_text("in the way")
+    with Stop() as stop:
+        LocalEngine(1).run(jobs, stop, lambda: None)
+    assert read_state(tmp_path / "b")["state"] == "done"
+    told = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+    assert told[0].startswith(f"densenets: error: {tmp_path}/a: ")
+    assert not any("Traceback" in line for line in told)
+
+
+def test_a_state_that_another_wrote_and_words_without_end_are_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the run folder of the process that starts the comparison the cell's."""
+    monkeypatch.setenv("DENSENETS_RUN_FOLDER", "another")
+    job = fake_job(tmp_path, "one", "work")
+    (tmp_path / "one/state.json").write_text('{"tries": "many", "where": 3}')
+    job.steps[0]["words"][1:1] = ["x" * 1000] * 200
+    state = ran(job)
+    assert (state["state"], state["tries"]) == ("done", 1)
+    assert (tmp_path / "one/folder").read_text() == "None"
+
+
 def test_the_supervisor_needs_no_torch() -> None:
     code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='looked_at'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(SUPERVISOR)], capture_output=True, text=True, check=True)

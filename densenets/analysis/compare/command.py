@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from densenets.analysis.compare import protocol
+from densenets.analysis.compare.cells import Work
 from densenets.analysis.compare.engines import Stop, cores, engine_of
-from densenets.analysis.compare.finish import Work, finish, timed_on
+from densenets.analysis.compare.finish import finish, timed_on
 from densenets.analysis.compare.grid import RESULTS, Plan, parse_training, plan_grid, task_of_grid
 from densenets.analysis.compare.ground import (
     StandIn,
@@ -28,7 +29,7 @@ from densenets.config import Compare
 from densenets.errors import InputError, Stopped, WorkerError, printable
 from densenets.files import file_name
 from densenets.heads import task_of
-from densenets.run.folder import Outcome, new_folder, only_one
+from densenets.run.folder import Outcome, find_checkpoint, new_folder, only_one
 
 SIGNALS = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit codes of a training that was asked to stop, and saved
 log = logging.getLogger(__name__)
@@ -56,9 +57,20 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
     with new_folder(out), only_one(out):
         plans, asked = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
+        _tell_missing(plans, asked)
         _run(asked, out, engine, threads, settings.jobs)
         work = Work(settings, training, task, ground, plans, out)
-        return _told(asked, out, finish(work) if any(is_done(plan, out) for plan in plans) else None)
+        return _told(asked, work, finish(work) if work.done else None)
+
+
+def _tell_missing(plans: Sequence[Plan], asked: Sequence[Plan]) -> None:
+    """Checkpoints of earlier commands that moved: told now, not when all is trained."""
+    for plan in plans:
+        if plan.checkpoint is not None and plan not in asked:
+            try:
+                find_checkpoint(plan.checkpoint)
+            except InputError as fault:
+                log.warning("%s: %s; name it with --checkpoints where it lies now", plan.name, fault)
 
 
 def _threads(settings: Compare, out: Path) -> int:
@@ -112,7 +124,7 @@ def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: i
     if not todo:
         return
     session = f"{os.getpid()}-{time.time_ns()}"
-    jobs = [_job(plan, out, session, threads) for plan in todo]
+    jobs = [_job(plan, out, session, threads, engine.at_once) for plan in todo]
     with Stop() as stop, Progress(plans, out, session, at_once) as progress:
         engine.run(jobs, stop, progress.look)
     if stop.asked:
@@ -120,20 +132,21 @@ def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: i
         raise Stopped(f"stopped; {done} of {len(plans)} cells are done; the same command goes on", stop.asked)
 
 
-def _job(plan: Plan, out: Path, session: str, threads: int) -> Job:
+def _job(plan: Plan, out: Path, session: str, threads: int, at_once: int) -> Job:
     steps = [Step(words=words, leaves=str(proof.resolve())) for words, proof in plan.steps(out)]
     kept = {name: value for name, value in os.environ.items() if name.startswith("DENSENETS_")}
     kept.pop("DENSENETS_RUN_FOLDER", None)  # of a training in this process
     environment = {**kept, "OMP_NUM_THREADS": str(threads)}
-    return Job(plan.name, str(plan.folder(out).resolve()), session, steps, str(Path.cwd()), environment)
+    return Job(plan.name, str(plan.folder(out).resolve()), session, steps, str(Path.cwd()), environment, at_once)
 
 
-def _told(plans: Sequence[Plan], out: Path, outcome: Outcome | None) -> Outcome:
-    """Raises WorkerError, which carries the outcome, where a cell failed."""
-    failed = [plan for plan in plans if not is_done(plan, out)]
-    if failed or outcome is None:
-        lines = [_failure(plan, out) for plan in failed]
-        fault = WorkerError("\n".join([*lines, "the same command tries again and repeats nothing that is done"]))
+def _told(asked: Sequence[Plan], work: Work, outcome: Outcome | None) -> Outcome:
+    """Raises WorkerError, which carries the outcome, where a cell failed or has lost its files."""
+    lines = [_failure(plan, work.out) for plan in asked if not is_done(plan, work.out)]
+    again = ["the same command tries again and repeats nothing that is done"] if lines else []
+    lines += [f"{name}: {fault}; its folder is not whole" for name, fault in work.lost.items()]
+    if lines or outcome is None:
+        fault = WorkerError("\n".join([*lines, *again]))
         fault.outcome = outcome
         raise fault
     return outcome

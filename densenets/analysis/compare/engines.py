@@ -13,12 +13,13 @@ from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from densenets.analysis.compare.supervisor import GRACE, Job, read_state, start, write_state
-from densenets.errors import InputError, printable
+from densenets.errors import InputError, StorageError, printable
 
 PAUSE = 0.2  # seconds between two looks
 RETRIES = 3  # of a cell whose worker was lost
 STORE = 100 << 20  # bytes of Ray's object store, which carries nothing here
 MISSING = "--engine ray: Ray is not installed: pip install 'densenets[ray]'"
+log = logging.getLogger(__name__)
 
 
 class Stop:
@@ -48,17 +49,24 @@ class Stop:
 class Engine(Protocol):
     """Runs jobs until each has ended or `stop` was asked for; their folders' state.json say how they ended.
 
-    look: called several times a second, for what is shown meanwhile.
+    at_once: cells that share a machine; 0 where nobody knows. look: called several times a second, for what is shown
+    meanwhile.
     """
+
+    at_once: int
 
     def run(self, jobs: Sequence[Job], stop: Stop, look: Callable[[], None]) -> None: ...
 
 
 def settle(job: Job, why: str) -> None:
-    """Where nobody is left who could write down how a cell ended: it was lost."""
+    """Where nobody is left who could write down how a cell ended: it was lost. Where nobody can write it down, that is
+    told, and the other cells go on."""
     state = read_state(Path(job.folder))
     if state.get("session") != job.session or state.get("state") == "running":
-        write_state(Path(job.folder), {**state, "session": job.session, "state": "failed", "fault": why})
+        try:
+            write_state(Path(job.folder), {**state, "session": job.session, "state": "failed", "fault": why})
+        except (StorageError, OSError) as fault:
+            log.error("%s: %s; %s", printable(job.name), printable(why), printable(fault))
 
 
 class LocalEngine:
@@ -72,8 +80,7 @@ class LocalEngine:
         try:
             while (waiting and not stop.asked) or running:
                 while waiting and len(running) < self.at_once and not stop.asked:
-                    job = waiting.pop(0)
-                    running[job.name] = (job, start(job))
+                    self._begin(waiting.pop(0), running)
                 if stop.asked:
                     _end(running)
                 for name, (job, process) in list(running.items()):
@@ -86,6 +93,12 @@ class LocalEngine:
             _end(running)
             for _, process in running.values():
                 process.wait()
+
+    def _begin(self, job: Job, running: dict[str, tuple[Job, "subprocess.Popen[bytes]"]]) -> None:
+        try:
+            running[job.name] = (job, start(job))
+        except OSError as fault:
+            settle(job, f"its process cannot be started: {fault.strerror}")
 
 
 def _end(running: dict[str, tuple[Job, "subprocess.Popen[bytes]"]]) -> None:
@@ -103,7 +116,7 @@ class RayEngine:
     """
 
     def __init__(self, cpus: float, gpus: float) -> None:
-        self.cpus, self.gpus = cpus, gpus
+        self.cpus, self.gpus, self.at_once = cpus, gpus, 0
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
         try:
@@ -118,7 +131,7 @@ class RayEngine:
             self._refuse_too_much()
             options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": RETRIES}
             task = self.ray.remote(**options)(_for_workers())
-            running = {task.options(name=job.name).remote(job.text()): job for job in jobs}
+            running = {task.options(name=job.name).remote(job.text(), job.folder): job for job in jobs}
             end = None
             while running:
                 done, _ = self.ray.wait(list(running), timeout=PAUSE)
@@ -166,11 +179,11 @@ class RayEngine:
             self.ray.shutdown()
 
 
-def _for_workers() -> Callable[[str], int]:
+def _for_workers() -> Callable[[str, str], int]:
     """What a worker of Ray does: starts the cell's supervisor, which watches the worker. Defined in here, it travels as
     it is, and no worker imports torch for it."""
 
-    def supervise(job: str) -> int:
+    def supervise(job: str, folder: str) -> int:
         import importlib.util
         import subprocess
         import sys
@@ -179,8 +192,12 @@ def _for_workers() -> Callable[[str], int]:
         assert package is not None
         assert package.submodule_search_locations is not None
         script = f"{package.submodule_search_locations[0]}/analysis/compare/supervisor.py"
-        process = subprocess.Popen([sys.executable, "-P", script, job], start_new_session=True)
+        command = [sys.executable, "-P", script, folder]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         try:
+            assert process.stdin is not None
+            process.stdin.write(job.encode())
+            process.stdin.close()
             return process.wait()
         except BaseException:  # ray.cancel interrupts
             process.terminate()

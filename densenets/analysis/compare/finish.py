@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from densenets.analysis.compare import protocol
+from densenets.analysis.compare.cells import Work, models_of
 from densenets.analysis.compare.gallery import choose, draw_cell, draw_truth
 from densenets.analysis.compare.grid import RESULTS, Plan
-from densenets.analysis.compare.ground import Ground
 from densenets.analysis.compare.scoring import (
     OF_CLASS,
     RANKED_BY,
@@ -24,74 +24,84 @@ from densenets.analysis.compare.scoring import (
     score,
 )
 from densenets.analysis.compare.stored import stored
-from densenets.analysis.compare.supervisor import read_state
 from densenets.analysis.compare.table import ranking
-from densenets.analysis.comparison import Cell, Comparison, Model, Picture
+from densenets.analysis.comparison import Comparison, Model, Picture
 from densenets.analysis.error_types import error_types
 from densenets.analysis.profile import costs, latencies, machine
 from densenets.analysis.profile.latency import WARMUP, doubtful
 from densenets.analysis.report import write_report
-from densenets.build import ModelDescription, canvas_of
+from densenets.analysis.uncertainty import Samples
+from densenets.build import ModelDescription
 from densenets.config import Compare
 from densenets.data.decode import read_image
-from densenets.errors import InputError
+from densenets.errors import DensenetsError, InputError, printable
 from densenets.run.device import device_of
 from densenets.run.evaluation import read_results
-from densenets.run.folder import Outcome, find_checkpoint, provenance, write_json
+from densenets.run.folder import Outcome, provenance, write_json
 from densenets.run.model import load
 from densenets.storage import sha256
-from densenets.training.records import read_rows
 
 TIMED = 8  # pictures that the latency is measured on
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Work:
-    """What an end is about: the flags, the trainings' settings, and every cell, done or not."""
+class Found(NamedTuple):
+    """What follows from one cell alone. costs: None where another cell of its model has them."""
 
-    settings: Compare
-    training: Any
-    task: str
-    ground: Ground
-    plans: Sequence[Plan]
-    out: Path
-
-    @property
-    def done(self) -> list[Plan]:
-        return [plan for plan in self.plans if self.state(plan) == "done"]
-
-    def state(self, plan: Plan) -> str:
-        found = str(read_state(plan.folder(self.out)).get("state", "waiting"))
-        return found if found != "done" or (plan.results(self.out) / RESULTS).is_file() else "waiting"
-
-    def checkpoint(self, plan: Plan) -> Path:
-        return find_checkpoint(plan.checkpoint or str(plan.folder(self.out)))
+    samples: Samples
+    errors: dict[str, float]
+    costs: dict[str, float] | None
 
 
 def finish(work: Work) -> Outcome:
-    """Everything that follows from the cells that are done; results.json, the report and its files."""
-    models = _models(work)
-    _cost(work, models)
+    """Everything that follows from the cells that are done; results.json, the report and its files. Cells that turn out
+    to be damaged are `work.lost`."""
+    found = _find(work)
+    models = models_of(work)
+    for model in models:
+        all_costs = [found[cell.name].costs for cell in model.cells if cell.name in found]
+        model.costs = next((costs for costs in all_costs if costs is not None), {})
     where = _time(work, models)
-    comparison = _compared(work, models, where)
+    comparison = _compared(work, models, found, where)
     write_json(work.out / RESULTS, comparison.to_plain())
     files = write_report(comparison, work.out)
     return Outcome(comparison.to_plain(), ranking(comparison), [work.out / RESULTS, *files, work.out / protocol.FILE])
 
 
-def _compared(work: Work, models: list[Model], where: dict[str, Any] | None) -> Comparison:
+def _find(work: Work) -> dict[str, Found]:
+    """By the cells' names; one whose files are gone, or are others than its results tell of, has failed."""
+    found: dict[str, Found] = {}
+    known: set[str] = set()
+    for plan in work.done:
+        log.info("%s: %d draws of the images", plan.name, work.settings.draws)
+        try:
+            _refuse_another(work, plan)
+            costs = None if plan.model in known else _costs(work, plan)
+            found[plan.name] = Found(_samples(work, plan), _error_types(work, plan), costs)
+        except (DensenetsError, OSError) as fault:
+            work.lose(plan, fault)
+            log.warning("%s: %s", plan.name, work.lost[plan.name])
+        else:
+            known.add(plan.model)
+    return found
+
+
+def _refuse_another(work: Work, plan: Plan) -> None:
+    """Raises InputError where the checkpoint is gone, or where the file in its place is not the one that was judged."""
+    file = work.checkpoint(plan)
+    if plan.checkpoint is not None and plan.digest is not None and sha256(file) != plan.digest:
+        raise InputError(f"{printable(file)}: is not the file that was judged")
+
+
+def _compared(work: Work, models: list[Model], found: dict[str, Found], where: dict[str, Any] | None) -> Comparison:
     settings, split = work.settings, work.ground.judged
     means = {}
     for model in models:
-        plans = [plan for plan in work.done if plan.model == model.name]
-        if not plans:
-            continue
-        log.info("%s: %d draws of the images", model.name, settings.draws)
-        means[model.name] = score(model, [_samples(work, plan) for plan in plans], work.task, settings.level)
-        model.error_types = _error_types(work, plans)
+        if cells := [found[cell.name] for cell in model.cells if cell.name in found]:
+            means[model.name] = score(model, [cell.samples for cell in cells], work.task, settings.level)
+            names = cells[0].errors
+            model.error_types = {name: sum(cell.errors[name] for cell in cells) / len(cells) for name in names}
     ranked_by = RANKED_BY[work.task]
-    content = protocol.read(work.out) or {}
     return Comparison(
         task=work.task,
         data=str(work.ground.source.get("data") or work.ground.source.get("annotations") or ""),
@@ -104,53 +114,10 @@ def _compared(work: Work, models: list[Model], where: dict[str, Any] | None) -> 
         models=models,
         differences=rank(models, means, ranked_by, settings.level),
         pictures=_pictures(work, models),
-        protocol=content["alike"],
+        protocol=work.alike,
         machine=where,
-        commands=content["commands"],
+        commands=(protocol.read(work.out) or {})["commands"],
         produced_by=provenance(torch.device("cpu")),
-    )
-
-
-# Models and their cells
-
-
-def _models(work: Work) -> list[Model]:
-    """In the order of the plans, each with all of its cells."""
-    found: dict[str, Model] = {}
-    for plan in work.plans:
-        if plan.model not in found:
-            canvas = canvas_of(plan.size)
-            weights = Path(plan.weights).name if plan.weights else None
-            found[plan.model] = Model(
-                plan.model, work.task, plan.backbone, plan.head, plan.width, canvas, weights, cells=[]
-            )
-        found[plan.model].cells.append(_cell(work, plan))
-    return list(found.values())
-
-
-def _cell(work: Work, plan: Plan) -> Cell:
-    folder, state = plan.folder(work.out), read_state(plan.folder(work.out))
-    results = read_results(plan.results(work.out) / RESULTS)
-    run = folder if plan.checkpoint is None else find_checkpoint(plan.checkpoint).parent.parent
-    seconds = read_results(run / RESULTS).get("seconds")
-    word: Any = work.state(plan)
-    return Cell(
-        name=plan.name,
-        model=plan.model,
-        seed=plan.seed,
-        folder=str(folder.relative_to(work.out)),
-        state=word,
-        seconds=float(seconds) if isinstance(seconds, int | float) else None,
-        fault=str(state.get("fault", "")) or None if word == "failed" else None,
-        scores={name: value for name, value in results.items() if _is_score(name, value)} if word == "done" else {},
-        curves=list(read_rows(run / "metrics.csv")),
-        commands=[["densenets", *words] for words, _ in plan.steps(work.out)],
-    )
-
-
-def _is_score(name: str, value: object) -> bool:
-    return (value is None or type(value) is float) and (
-        name.startswith("A") or "IoU" in name or name.endswith("accuracy")
     )
 
 
@@ -160,8 +127,7 @@ def _is_score(name: str, value: object) -> bool:
 def _origin(work: Work, plan: Plan) -> dict[str, Any]:
     """What the scores of a cell follow from."""
     source = sha256(plan.results(work.out) / SOURCE[work.task])
-    alike = (protocol.read(work.out) or {})["alike"]
-    return {"source": source, "judged": alike["judged data"], "densenets": alike["densenets"]}
+    return {"source": source, "judged": work.alike["judged data"], "densenets": work.alike["densenets"]}
 
 
 def _samples(work: Work, plan: Plan) -> Any:
@@ -175,15 +141,12 @@ def _samples(work: Work, plan: Plan) -> Any:
     return from_plain(found, OF_CLASS[work.task])
 
 
-def _error_types(work: Work, plans: Sequence[Plan]) -> dict[str, float]:
-    """Means over the seeds."""
+def _error_types(work: Work, plan: Plan) -> dict[str, float]:
+    """Detection only."""
     if work.task != "detection":
         return {}
-    judged, found = work.ground.judged, []
-    for plan in plans:
-        find = partial(_errors_of, plan.results(work.out), judged)
-        found.append(stored(work.out, f"errors-{plan.name}", _origin(work, plan), find))
-    return {name: sum(row[name] for row in found) / len(found) for name in found[0]}
+    find = partial(_errors_of, plan.results(work.out), work.ground.judged)
+    return dict(stored(work.out, f"errors-{plan.name}", _origin(work, plan), find))
 
 
 def _errors_of(folder: Path, judged: Any) -> dict[str, float]:
@@ -214,18 +177,19 @@ def timed_on(settings: Compare, accelerator: str) -> torch.device | None:
         raise InputError(f"{fault}; --rounds 0 measures no latency") from fault
 
 
-def _cost(work: Work, models: Sequence[Model]) -> None:
+def _costs(work: Work, plan: Plan) -> dict[str, float]:
+    """Memory is a machine's own, so that all are weighed anew on another one."""
     threads = work.settings.threads
-    for name, plan in _first_done(work, models).items():
-        net, known = load(str(work.checkpoint(plan)))
-        description = _seen(work, plan, known)
-        origin = {
-            "model": {**description.plain(), "weights": None},
-            "threads": threads,
-            "torch": str(torch.__version__),
-        }
-        model = next(one for one in models if one.name == name)
-        model.costs = stored(work.out, f"costs-{name}", origin, partial(costs, net, description, threads=threads))
+    net, known = load(str(work.checkpoint(plan)))
+    description = _seen(work, plan, known)
+    origin = {
+        "model": {**description.plain(), "weights": None},
+        "machine": machine(torch.device("cpu"), threads),
+        "threads": threads,
+        "torch": str(torch.__version__),
+    }
+    find = partial(costs, net, description, threads=threads)
+    return dict(stored(work.out, f"costs-{plan.model}", origin, find))
 
 
 def _time(work: Work, models: Sequence[Model]) -> dict[str, Any] | None:
@@ -277,9 +241,14 @@ def _pictures(work: Work, models: Sequence[Model]) -> list[Picture]:
         origin = {**_origin(work, plan), "checkpoint": sha256(work.checkpoint(plan)), "rows": rows}
         places = (work.out, folders[name], plan.results(work.out), work.checkpoint(plan))
         find = partial(draw_cell, work.task, split, rows, *places)
-        found[name] = stored(work.out, f"pictures-{name}", {**origin, "place": folders[name]}, find)
+        origin["place"] = folders[name]
+        found[name] = stored(work.out, f"pictures-{name}", origin, find, partial(_are_there, work.out))
     titles = [Path(str(split.files[row])).name for row in rows]
     return [
         Picture(title, truth[place], {name: files[place] for name, files in found.items()})
         for place, title in enumerate(titles)
     ]
+
+
+def _are_there(out: Path, files: Sequence[str]) -> bool:
+    return all((out / file).is_file() for file in files)

@@ -1,6 +1,6 @@
 """The process that stands over one cell: runs its commands one after the other, and writes down how they ended.
 
-    python densenets/analysis/compare/supervisor.py JOB      (JSON of a `Job`)
+    python densenets/analysis/compare/supervisor.py FOLDER < JOB      (JSON of a `Job`; FOLDER: the cell's, to be seen)
 
 Started as a file it imports no torch. It watches the process that started it and, when that one is gone, asks the
 training to save and to stop: whatever happens to the comparison, no training goes on without it. SIGTERM and SIGINT are
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypedDict
 
+from densenets.errors import DensenetsError, StorageError, printable
 from densenets.storage import write_durably
 
 STATE, LOG = "state.json", "log.txt"
@@ -39,7 +40,8 @@ class Step(TypedDict):
 
 @dataclass
 class Job:
-    """A cell as its process gets it. session: of which comparison's start it is. folder, cwd: absolute."""
+    """A cell as its process gets it. session: of which comparison's start it is. folder, cwd: absolute. at_once:
+    cells that share the machine; 0 where nobody knows."""
 
     name: str
     folder: str
@@ -47,6 +49,7 @@ class Job:
     steps: list[Step]
     cwd: str
     environment: dict[str, str]
+    at_once: int = 0
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -54,17 +57,30 @@ class Job:
 
 def start(job: Job) -> "subprocess.Popen[bytes]":
     """The supervisor of a job in a session of its own: a terminal's Ctrl-C is the comparison's to pass on."""
-    command = [sys.executable, "-P", __file__, job.text()]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    command = [sys.executable, "-P", __file__, job.folder]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    with contextlib.suppress(BrokenPipeError):  # it is gone already; its end is seen by who waits for it
+        assert process.stdin is not None
+        with process.stdin as handle:
+            handle.write(job.text().encode())
+    return process
 
 
 def main() -> int:
-    job = Job(**json.loads(sys.argv[1]))
-    folder = Path(job.folder)
+    """Never a traceback: where the cell's own folder cannot be used, a line on stderr is all there is."""
     asked = Asked(os.getppid())
+    try:
+        return supervise(Job(**json.load(sys.stdin)), asked)
+    except (DensenetsError, OSError, ValueError, TypeError) as fault:
+        sys.stderr.write(f"{ERROR}{printable(sys.argv[1])}: {printable(fault)}\n")
+        return StorageError.exit_code if isinstance(fault, OSError | StorageError) else DensenetsError.exit_code
+
+
+def supervise(job: Job, asked: "Asked") -> int:
+    """The exit code that a cell ended with. Raises StorageError and OSError where its folder cannot be written to."""
+    folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tries = int(read_state(folder).get("tries", 0)) + 1
-    begun = {"session": job.session, "tries": tries, "host": platform.node()}
+    begun = _begun(job, read_state(folder))
     write_state(folder, {"state": "running", **begun})
     started = time.monotonic()
     with (folder / LOG).open("ab", buffering=0) as log:
@@ -75,6 +91,15 @@ def main() -> int:
         content["fault"] = _fault(folder / LOG, first, code)
     write_state(folder, content)
     return code
+
+
+def _begun(job: Job, before: dict[str, Any]) -> dict[str, Any]:
+    """where: every host, and how many cells shared it, that this cell was at work on."""
+    tries = before.get("tries")
+    here = f"{platform.node()} with {job.at_once or 'some'} at once"
+    places = [place for place in str(before.get("where") or "").split("; ") if place not in ("", here)]
+    where = "; ".join([*places, here])
+    return {"session": job.session, "tries": (tries if type(tries) is int else 0) + 1, "where": where}
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -147,7 +172,7 @@ def _run(words: list[str], job: Job, log: int, asked: Asked) -> int:
         stdout=log,
         stderr=log,
         cwd=job.cwd,
-        env={**os.environ, **job.environment},
+        env={**_inherited(), **job.environment},
         preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
     while process.poll() is None and not asked:
@@ -160,6 +185,11 @@ def _run(words: list[str], job: Job, log: int, asked: Asked) -> int:
             process.kill()
     code = process.wait()
     return code if code >= 0 else 128 - code
+
+
+def _inherited() -> dict[str, str]:
+    """Without what is of the process that this one was started by, as its run folder."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DENSENETS_")}
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,177 @@
+"""The cells of a comparison as they were left, and the models they are of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from densenets.analysis.compare import protocol
+from densenets.analysis.compare.grid import RESULTS, Plan
+from densenets.analysis.compare.ground import Ground
+from densenets.analysis.compare.supervisor import read_state
+from densenets.analysis.comparison import Cell, Model, State
+from densenets.build import canvas_of
+from densenets.config import Compare
+from densenets.errors import DensenetsError, InputError, printable
+from densenets.run.evaluation import read_results
+from densenets.run.folder import find_checkpoint
+from densenets.training.records import read_rows
+
+
+@dataclass
+class Work:
+    """What an end is about: the flags, the trainings' settings, and every cell, done or not.
+
+    lost: why a cell that was done cannot be shown as that, by its name.
+    """
+
+    settings: Compare
+    training: Any
+    task: str
+    ground: Ground
+    plans: Sequence[Plan]
+    out: Path
+    lost: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def alike(self) -> dict[str, Any]:
+        """The protocol, as it is written down."""
+        return dict((protocol.read(self.out) or {})["alike"])
+
+    @property
+    def done(self) -> list[Plan]:
+        return [plan for plan in self.plans if self.state(plan) == "done"]
+
+    def state(self, plan: Plan) -> str:
+        if plan.name in self.lost:
+            return "failed"
+        found = str(read_state(plan.folder(self.out)).get("state", "waiting"))
+        return found if found != "done" or (plan.results(self.out) / RESULTS).is_file() else "waiting"
+
+    def checkpoint(self, plan: Plan) -> Path:
+        return find_checkpoint(plan.checkpoint or str(plan.folder(self.out)))
+
+    def lose(self, plan: Plan, fault: Exception) -> None:
+        """A file of this cell is gone or is another one: it has failed, and the others are compared without it."""
+        if isinstance(fault, OSError) and fault.filename is not None:
+            self.lost[plan.name] = f"{printable(fault.filename)}: cannot be read: {fault.strerror}"
+        else:
+            self.lost[plan.name] = (str(fault) or type(fault).__name__).splitlines()[0]
+
+
+def models_of(work: Work) -> list[Model]:
+    """In the order of the plans, each with all of its cells."""
+    found: dict[str, Model] = {}
+    differs = _differing(work)
+    for plan in work.plans:
+        if plan.model not in found:
+            found[plan.model] = _model(work, plan)
+            found[plan.model].differs = differs[plan.model]
+        found[plan.model].cells.append(_cell(work, plan))
+    return list(found.values())
+
+
+def _model(work: Work, plan: Plan) -> Model:
+    return Model(
+        name=plan.model,
+        task=work.task,
+        backbone=plan.backbone,
+        head=plan.head,
+        width=plan.width,
+        canvas=canvas_of(plan.size),
+        weights=Path(plan.weights).name if plan.weights else None,
+        cells=[],
+        stands_in=plan.checkpoint is not None,
+        padding=plan.padding,
+        normalize=plan.normalize,
+    )
+
+
+def _cell(work: Work, plan: Plan) -> Cell:
+    state, word = read_state(plan.folder(work.out)), work.state(plan)
+    run = _run_folder(work, plan)
+    results, trained = read_results(plan.results(work.out) / RESULTS), read_results(run / RESULTS) if run else {}
+    fault, seconds = work.lost.get(plan.name) or str(state.get("fault", "")), trained.get("seconds")
+    known, environment = cast(State, word), f"OMP_NUM_THREADS={work.alike['cell_threads']}"
+    return Cell(
+        name=plan.name,
+        model=plan.model,
+        seed=plan.seed,
+        folder=str(plan.folder(work.out).relative_to(work.out)),
+        state=known,
+        seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        fault=fault or None if word == "failed" else None,
+        scores={name: value for name, value in results.items() if _is_score(name, value)} if word == "done" else {},
+        curves=_curves(run),
+        commands=[["env", environment, "densenets", *words] for words, _ in plan.steps(work.out)],
+        where=_where(plan, state, trained),
+    )
+
+
+def _run_folder(work: Work, plan: Plan) -> Path | None:
+    """Of its training; None where the checkpoint is gone."""
+    try:
+        return plan.folder(work.out) if plan.checkpoint is None else work.checkpoint(plan).parent.parent
+    except DensenetsError:
+        return None
+
+
+def _curves(run: Path | None) -> list[dict[str, Any]]:
+    try:
+        return [] if run is None else read_rows(run / "metrics.csv")
+    except (InputError, OSError):
+        return []
+
+
+def _is_score(name: str, value: object) -> bool:
+    return (value is None or type(value) is float) and (
+        name.startswith("A") or "IoU" in name or name.endswith("accuracy")
+    )
+
+
+def _where(plan: Plan, state: dict[str, Any], trained: dict[str, Any]) -> str:
+    """On what a cell was trained, as far as its seconds depend on it; nothing where another comparison trained it."""
+    host, device = state.get("where"), _device(trained)
+    return f"{host}, {device}" if plan.checkpoint is None and host and device else ""
+
+
+def _device(trained: dict[str, Any]) -> str:
+    produced = trained.get("produced_by")
+    return str(produced.get("device", "")) if isinstance(produced, dict) else ""
+
+
+# What differs from the protocol
+
+
+def _differing(work: Work) -> dict[str, dict[str, Any]]:
+    """By model: each entry of its recipe that is not as the protocol has it; of what the protocol leaves open each that
+    is not the same for all."""
+    equal = work.alike
+    recipes = {plan.model: _recipe(work, plan) for plan in reversed(work.plans)}
+    names = {name for recipe in recipes.values() for name in recipe} - protocol.LOOSE
+    open_ = {name for name in names if name not in equal and len({*map(repr, _values(recipes, name))}) > 1}
+    return {
+        model: {
+            name: recipe[name]
+            for name in sorted(names & recipe.keys())
+            if name in open_ or (name in equal and equal[name] != recipe[name])
+        }
+        for model, recipe in recipes.items()
+    }
+
+
+def _values(recipes: dict[str, dict[str, Any]], name: str) -> list[Any]:
+    return [recipe[name] for recipe in recipes.values() if name in recipe]
+
+
+def _recipe(work: Work, plan: Plan) -> dict[str, Any]:
+    """What is known of how a cell was trained and sees; only what may differ, where the comparison trained it."""
+    run = _run_folder(work, plan)
+    device = _device(read_results(run / RESULTS)) if run else ""
+    known = {**plan.recipe, "padding": plan.padding, "normalize": plan.normalize}
+    if "threads" in known:
+        known["cell_threads"] = known.pop("threads")
+    if "torch" in known:
+        known["torch"] = str(known["torch"]).partition("+")[0]  # without the build, as the protocol has it
+    return {**known, "device": device} if device else known
