@@ -98,11 +98,11 @@ def find_segmentation(root: Path) -> str:
     with _in_one_line(root):
         if not root.is_dir():
             raise InputError(f"{printable(root)}: no such folder")
-        for layout, folders in SEGMENTATION_FOLDERS.items():
-            if all((root / folder).is_dir() for folder in folders):
-                return layout
+        if layout := _layout_of_masks(root):
+            return layout
+        hint = "; it holds boxes, on which train-det trains" if _layout_of_boxes(root) else ""
     looked_for = ", ".join(f"{' with '.join(folders)}" for folders in SEGMENTATION_FOLDERS.values())
-    raise InputError(f"{printable(root)}: no segmentation set found; looked for {looked_for}")
+    raise InputError(f"{printable(root)}: no segmentation set found; looked for {looked_for}{hint}")
 
 
 def find_layout(root: Path) -> str:
@@ -110,14 +110,28 @@ def find_layout(root: Path) -> str:
     with _in_one_line(root):
         if not root.is_dir():
             raise InputError(f"{printable(root)}: no such folder")
-        if any(root.glob("annotations/instances_*.json")) or any(root.glob("*/_annotations.coco.json")):
-            return "coco"
-        if (root / "ImageSets" / "Main").is_dir() and (root / "Annotations").is_dir():
-            return "voc"
+        if layout := _layout_of_boxes(root):
+            return layout
+        hint = "; it holds masks, on which train-seg trains" if _layout_of_masks(root) else ""
     raise InputError(
         f"{printable(root)}: no data set found; looked for annotations/instances_*.json or */_annotations.coco.json "
-        "(COCO), ImageSets/Main with Annotations (VOC)"
+        f"(COCO), ImageSets/Main with Annotations (VOC){hint}"
     )
+
+
+def _layout_of_masks(root: Path) -> str | None:
+    for layout, folders in SEGMENTATION_FOLDERS.items():
+        if all((root / folder).is_dir() for folder in folders):
+            return layout
+    return None
+
+
+def _layout_of_boxes(root: Path) -> str | None:
+    if any(root.glob("annotations/instances_*.json")) or any(root.glob("*/_annotations.coco.json")):
+        return "coco"
+    if (root / "ImageSets" / "Main").is_dir() and (root / "Annotations").is_dir():
+        return "voc"
+    return None
 
 
 @contextlib.contextmanager
