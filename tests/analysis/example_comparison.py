@@ -14,6 +14,7 @@ from densenets.analysis.comparison import Cell, Comparison, Difference, Interval
 CELLS = ["red blood cell", "white blood cell", "platelet"]
 STREET = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 COCO_LIKE = [f"made-up class {number}" for number in range(1, 81)]
+HOST = "made-up host, 1 cell at a time, cpu"
 KINDS = {"classification": 0.2, "localisation": 0.5, "both": 0.1, "duplicate": 0.05, "background": 0.3, "missed": 0.6}
 KINDS |= {"false positives": 0.7, "false negatives": 0.8}
 DETECTORS = [  # name, backbone, weights, AP, M parameters, M MAdds, ms
@@ -166,11 +167,24 @@ def _cell(title: str, seed: int, task: str, backbone: str, head: str, value: flo
         curves.append(row)
     folder, short = f"cells/{title}-s{seed}", "det" if detects else "seg"
     commands = [
-        ["densenets", f"train-{short}", "--backbone", backbone, "--head", head, "--seed", str(seed), "--out", folder],
+        [
+            "env",
+            "OMP_NUM_THREADS=2",
+            "densenets",
+            f"train-{short}",
+            "--backbone",
+            backbone,
+            "--head",
+            head,
+            "--seed",
+            str(seed),
+            "--out",
+            folder,
+        ],
         ["densenets", f"eval-{short}", "--checkpoint", folder, "--split", "val", "--out", f"{folder}/eval"],
     ]
     seconds = float(500 + 90 * rng.random())
-    return Cell(f"{title}, seed {seed}", title, seed, folder, "done", seconds, None, scores, curves, commands)
+    return Cell(f"{title}, seed {seed}", title, seed, folder, "done", seconds, None, scores, curves, commands, HOST)
 
 
 def _rank(models: list[Model], key: str) -> None:

@@ -165,12 +165,13 @@ def test_checkpoints_that_stand_in_are_marked_with_what_differs(tmp_path: Path) 
     page = build_page(comparison, tmp_path)
     ranking_part, protocol = (page[page.index(f'id="{key}"') :] for key in ("ranking", "protocol"))
     known = "lr 0.77, augment &lt;none&gt;, setting 0 yes, setting 1 yes, and 2 settings more"
-    assert f"<b>not trained here</b>, of another recipe: {known}</small>" in ranking_part
+    assert f"<b>not trained here</b>, unlike the protocol: {known}</small>" in ranking_part
     assert ranking_part.count("<b>not trained here</b>") == 2
-    assert "Equal for every cell that was trained here." in protocol
+    assert "Equal for every cell of the comparison, but for what stands below it." in protocol
     assert "<dt>lr</dt><dd><bdi>0.77</bdi></dd>" in protocol
     assert protocol.count("<dt>setting ") == 4
-    assert protocol.count("Nothing that is known.") == 1
+    assert protocol.count(", not trained here</h4>") == 2
+    assert protocol.count("Nothing is known to differ.") == 1
     write_rows(comparison, tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open(newline="") as handle:
         rows = {row["model"]: row for row in csv.DictReader(handle)}
@@ -182,25 +183,39 @@ def test_padding_and_normalize_stand_beside_the_weights(tmp_path: Path) -> None:
     comparison = detection(tmp_path, pictures=0)
     page = build_page(comparison, tmp_path)
     assert "padding <bdi" in page[page.index("All models: ") :].partition("</p>")[0]
-    assert "which follow the weights" not in page
+    assert "Equal for every cell of the comparison.</p>" in page
     pretrained = next(model for model in comparison.models if model.weights)
     pretrained.padding, pretrained.normalize = "tf", "half"
+    pretrained.differs = {"padding": "tf", "normalize": "half"}
     page = build_page(comparison, tmp_path)
     told = [re.sub(r"<[^>]*>", "", row) for row in re.findall(r"<tr>.*?</tr>", page)]
     assert any("from mobilenet_v2.pth, padding tf, normalize half" in row for row in told)
     assert any("from scratch, padding torch, normalize imagenet" in row for row in told)
-    assert "padding and normalize, which follow the weights, stand with the models" in page
+    assert "unlike the protocol" not in page
+    assert "<dt>padding</dt><dd><bdi>tf</bdi></dd>" in page
 
 
-def test_all_commands_come_with_what_has_to_stand_before_them(tmp_path: Path) -> None:
+def test_all_commands_are_there(tmp_path: Path) -> None:
     comparison = detection(tmp_path, pictures=0)
     comparison.commands = [["densenets", "compare", "--seeds", "0"], ["densenets", "compare", "--seeds", "0", "1 2"]]
-    comparison.protocol["cell_threads"] = 2
     page = build_page(comparison, tmp_path)
     assert "<pre>densenets compare --seeds 0\ndensenets compare --seeds 0 &#x27;1 2&#x27;</pre>" in page
     lines = [line for block in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)[1:] for line in block.splitlines()]
     assert len(lines) == sum(len(cell.commands) for model in comparison.models for cell in model.cells)
-    assert all(line.startswith("OMP_NUM_THREADS=2 densenets ") for line in lines)
+    assert all(line.startswith(("env OMP_NUM_THREADS=2 densenets train", "densenets eval")) for line in lines)
+
+
+def test_times_of_other_machines_are_not_ranked(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    assert ">training</button>" in build_page(comparison, tmp_path)
+    comparison.models[0].cells[0].where = "another host, 1 cell at a time, cpu"
+    page = build_page(comparison, tmp_path)
+    assert ">training</button>" not in page
+    assert "How long a training took is not ranked" in page
+    write_rows(comparison, tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="") as handle:
+        places = {row["where"] for row in csv.DictReader(handle)}
+    assert {"another host, 1 cell at a time, cpu", "made-up host, 1 cell at a time, cpu"} <= places
 
 
 def test_ties_beyond_letters_are_told(tmp_path: Path) -> None:

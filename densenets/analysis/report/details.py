@@ -4,14 +4,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from densenets.analysis.comparison import Cell, Comparison
+from densenets.analysis.comparison import Cell, Comparison, Model
 from densenets.analysis.report.ranking import cost_cell
 from densenets.analysis.report.tables import Column, sortable, text_cell
 from densenets.analysis.report.words import MEASURES, doubtful, in_order, name, names, said, shortened
 from densenets.errors import printable
 from densenets.page import as_text
 
-_NOTHING_KNOWN = "<p>Nothing that is known.</p>"
 MANY = 14  # facts that stand below each other
 
 
@@ -55,30 +54,25 @@ def protocol(comparison: Comparison) -> str:
     equal = _facts(comparison.protocol) if comparison.protocol else "<p>Nothing was written down.</p>"
     versions = {key: value for key, value in comparison.produced_by.items() if key != "command"}
     produced = f"<h3>Produced by</h3>{_facts(versions)}" if versions else ""
+    but = ", but for what stands below it" if _differing(comparison) else ""
     return (
-        f'<section id="protocol"><h2>Protocol</h2><p class="quiet">Equal for every cell that was trained here'
-        f"{_rules(comparison)}.</p>{equal}{_others(comparison)}{produced}</section>"
+        f'<section id="protocol"><h2>Protocol</h2><p class="quiet">Equal for every cell of the comparison{but}.</p>'
+        f"{equal}{_others(comparison)}{produced}</section>"
     )
 
 
-def _rules(comparison: Comparison) -> str:
-    """Pretrained nets see pictures by the rules of their weights."""
-    trained = [model for model in comparison.models if not model.stands_in]
-    alike = len({(model.padding, model.normalize) for model in trained}) < 2
-    return "" if alike else "; padding and normalize, which follow the weights, stand with the models in the ranking"
+def _differing(comparison: Comparison) -> list[Model]:
+    return [model for model in in_order(comparison) if model.stands_in or model.differs]
 
 
 def _others(comparison: Comparison) -> str:
-    """The models that the protocol does not hold for."""
+    """The models that the protocol does not hold for in full."""
     rows = "".join(
-        f"<h4>{name(model.name)}</h4>{_facts(model.differs) if model.differs else _NOTHING_KNOWN}"
-        for model in in_order(comparison)
-        if model.stands_in
+        f"<h4>{name(model.name)}{', not trained here' if model.stands_in else ''}</h4>"
+        f"{_facts(model.differs) if model.differs else '<p>Nothing is known to differ.</p>'}"
+        for model in _differing(comparison)
     )
-    head = (
-        "<h3>Not trained here</h3><p class='quiet'>Checkpoints that stand in for trainings, judged on the same images. "
-        "What is known of their recipe and is other than above:</p>"
-    )
+    head = "<h3>Not equal</h3><p class='quiet'>What is known of a model's training and is not so for all.</p>"
     return head + rows if rows else ""
 
 
@@ -104,17 +98,15 @@ def commands(comparison: Comparison) -> str:
     lines = "\n".join(map(command_line, comparison.commands))
     whole = f"<pre>{lines}</pre>" if lines else ""
     cells = [cell for model in in_order(comparison) for cell in model.cells if cell.commands]
-    each = "".join(_cell(cell, comparison.protocol) for cell in cells)
+    each = "".join(map(_cell, cells))
     inside = f"<details><summary>Each cell by itself</summary>{each}</details>" if each else ""
     if not whole and not inside:
         return ""
     return f'<section id="repeat"><h2>To repeat it</h2>{whole}{inside}</section>'
 
 
-def _cell(cell: Cell, protocol: dict[str, Any]) -> str:
-    threads = protocol.get("cell_threads")  # results depend on their number
-    before = f"OMP_NUM_THREADS={threads} " if isinstance(threads, int) else ""
-    lines = "\n".join(before + command_line(words) for words in cell.commands)
+def _cell(cell: Cell) -> str:
+    lines = "\n".join(map(command_line, cell.commands))
     return f"<h3>{name(cell.name)}</h3><pre>{lines}</pre>"
 
 

@@ -31,6 +31,7 @@ from densenets.page import as_text
 
 NOT_RANKED = ("APs", "APm", "APl", "ARs", "ARm", "ARl", "AR1", "AR10")  # they stand with the other scores
 MEASURED = [BY_KEY[key] for key in ("parameters", "madds", "file_bytes", "peak_bytes")]
+SHOWN_APART = ("padding", "normalize")
 FEW = 4  # settings that differ, beside a model's name
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -90,9 +91,15 @@ def section(comparison: Comparison) -> str:
         f'<section id="ranking"><h2>Ranking</h2><p class="quiet">Scores are means over seeds, below the first its '
         f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{_ties(comparison, letters)}"
         f"{_seeds(comparison)} "
-        f"Click a heading to sort; {MISSING} is what was not measured.{alike}{doubts}</p>"
+        f"Click a heading to sort; {MISSING} is what was not measured.{alike}{doubts}{_times(comparison)}</p>"
         f"{sortable('Ranking', columns, rows, first=0)}</section>"
     )
+
+
+def _times(comparison: Comparison) -> str:
+    if comparison.seconds_compare or all(cell.seconds is None for model in comparison.models for cell in model.cells):
+        return ""
+    return " How long a training took is not ranked: not all are known to have had one machine with one load."
 
 
 def _ties(comparison: Comparison, letters: Mapping[str, str]) -> str:
@@ -126,7 +133,7 @@ def _columns(comparison: Comparison) -> list[Column]:
         *(Column(title_of(key), falling=True) for key in others),
         Column(BY_KEY["p50"].words, unit="ms"),
         *costs,
-        Column("training"),
+        *([Column("training")] if comparison.seconds_compare else []),
     ]
 
 
@@ -142,7 +149,7 @@ def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[st
         *(_plain(interval_of(model, key)) for key in others),
         _latency(model),
         *(cost_cell(model, measure) for measure in MEASURED),
-        number(mean, duration(mean)),
+        *([number(mean, duration(mean))] if comparison.seconds_compare else []),
     ]
 
 
@@ -174,20 +181,20 @@ def _about(comparison: Comparison, model: Model) -> str:
     """What tells this model from the others, and how many of its cells have a number where some have none."""
     shared = {name(model.name), *shared_by(comparison.models)}
     words = [word for word in settings_of(model) if word not in shared]
-    if model.stands_in:
-        words.append(stands_in(model))
+    words += _unequal(model)
     done = sum(cell.state == "done" for cell in model.cells)
     if done < len(model.cells):
         words.append(f"{done} of {plural(len(model.cells), 'cell')} done")
     return f"<small>{', '.join(words)}</small>" if words else ""
 
 
-def stands_in(model: Model) -> str:
-    """That its checkpoints come from elsewhere, and what is known to be other about them; HTML."""
-    known = [as_text(shortened(f"{key} {said(value)}", 60)) for key, value in model.differs.items()]
+def _unequal(model: Model) -> list[str]:
+    """That its checkpoints come from elsewhere, and what is known to be other about its training; HTML."""
+    differs = {key: value for key, value in model.differs.items() if key not in SHOWN_APART}
+    known = [as_text(shortened(f"{key} {said(value)}", 60)) for key, value in differs.items()]
     more = [f"and {plural(len(known) - FEW, 'setting')} more"] if len(known) > FEW else []
-    other = f", of another recipe: {', '.join([*known[:FEW], *more])}" if known else ""
-    return f"<b>not trained here</b>{other}"
+    here = ["<b>not trained here</b>"] if model.stands_in else []
+    return [*here, *([f"unlike the protocol: {', '.join([*known[:FEW], *more])}"] if known else [])]
 
 
 def _score(interval: Interval, kind: str = "") -> str:

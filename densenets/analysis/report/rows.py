@@ -32,6 +32,7 @@ FIRST = (
     "fault",
     "folder",
     "seconds",
+    "where",
 )
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the start of one
 NO_TIMES = ("drift", "cores")
@@ -44,7 +45,8 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
     its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others;
     "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained
-    here, whose recipe "differs" in what is named there.
+    here; what of a model's training is unlike the protocol is named in "differs". "where" a cell was trained: "seconds"
+    of other places are not to be compared.
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
@@ -80,6 +82,7 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
         "fault": cell.fault,
         "folder": cell.folder,
         "seconds": cell.seconds,
+        "where": cell.where,
         **cell.scores,
     }
     for kind, found in (("model", model.scores), ("class", model.per_class)):
