@@ -283,7 +283,10 @@ def _one_line(message: str, flags: Sequence[str]) -> str:
 
 def _one_of_several(match: re.Match[str]) -> str:
     """ "abc: expected int or list of int" of a value that fits none of several kinds."""
-    return f"{match[2]}: expected {' or '.join(map(_kind, KIND.findall(match[1])))}"
+    kinds = [_kind(name) for name in KIND.findall(match[1])]
+    if kinds[:2] == ["int", "list of int"]:  # sides in px: no other flag has both kinds
+        kinds[:2] = ["one number, or two, height and width, with a blank between"]
+    return f"{match[2]}: expected {' or '.join(kinds)}"
 
 
 def _kind(name: str) -> str:

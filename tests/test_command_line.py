@@ -111,7 +111,7 @@ def test_a_flag_beats_the_file_wherever_config_stands(tmp_path: Path) -> None:
         (["loose"], "loose: not expected here"),
         (["--batch-size", "3", "4"], "4: not expected here"),
         (["--config", "nowhere"], "--config: nowhere: no such file, nor a name among"),
-        (["--size", "abc"], "--size: abc: expected int or list of int"),
+        (["--size", "480x360"], "--size: 480x360: expected one number, or two, height and width, with a blank between"),
         (["--scales", "x"], "--scales: ['x']: expected list of float or null"),
         (["--ratios", "x"], "--ratios: ['x']: expected list of float or list of list of float"),
     ],

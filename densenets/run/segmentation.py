@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from densenets.build import ModelDescription, build_from, canvas_of, load_state, read_description
 from densenets.config import EvalSegmentation, TrainSegmentation
-from densenets.contract import ImageInfo
+from densenets.contract import ImageInfo, size_told
 from densenets.data import open_segmentation
 from densenets.data.mask_transforms import MaskAugmentation
 from densenets.data.module import DataModule
@@ -88,7 +88,7 @@ def size_seen(checkpoint: str, asked: int | list[int] | None = None) -> tuple[in
     sides: list[int] = known if isinstance(known, list) else [known] if isinstance(known, int) else []
     told = all(type(side) is int for side in sides)
     size = _size(asked if asked is not None else sides if sides and told else None)
-    seen = "their own size" if size is None else f"{size[1]} x {size[0]} px"
+    seen = "their own size" if size is None else size_told(size)
     if rank() == 0:
         said = "as --size says" if asked is not None else "as in the run's validation; --size H W names another"
         log.info("pictures are seen at %s, %s", seen, said)

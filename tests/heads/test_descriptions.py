@@ -10,6 +10,7 @@ from densenets.build import ModelDescription, build_from, check_shapes, class_of
 from densenets.config import SegmentationOptions, SSDOptions
 from densenets.errors import InputError
 from densenets.heads import HEADS, task_of
+from densenets.run.model import describe
 
 
 def described(head: str, **options: Any) -> ModelDescription:
@@ -28,6 +29,7 @@ def test_a_description_survives_a_file_and_makes_the_same_model(head: str) -> No
     model = build_from(again)
     assert model.task == task_of(head)
     assert model.canvas == (64, 96)
+    assert ", height 64, width 96 px, " in describe(again, model)
     assert {norm.momentum for norm in model.modules() if isinstance(norm, torch.nn.BatchNorm2d)} == {0.2}
     check_shapes(description, model.state_dict(), "x.ckpt")
 

@@ -343,7 +343,7 @@ def test_the_size_of_a_prediction_is_told(
     assert main(["predict", "--checkpoint", str(run), *words]) == 0
     assert "pictures are seen at their own size, as in the run's validation" in caplog.text
     assert main(["predict", "--checkpoint", str(run), *words, "--size", "64"]) == 0
-    assert "pictures are seen at 64 x 64 px, as --size says" in caplog.text
+    assert "pictures are seen at height 64, width 64 px, as --size says" in caplog.text
     assert main(["predict", "--checkpoint", str(checkpoint), *words, "--size", "64"]) == 2
     assert "--size: goes with a segmenter" in capsys.readouterr().err
 

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.progress import Progress
 
+from densenets.contract import size_told
 from densenets.data.cores import cores
 from densenets.data.streets.many import drawn_by_many
 from densenets.data.streets.scene import SceneObject, render
@@ -103,7 +104,7 @@ def _stamp(layout: str, images: Mapping[str, int], size: tuple[int, int], seed: 
         if not 1 <= count < 1_000_000:
             raise InputError(f"split {split}: {count} street scenes; 1 to 999999 can be drawn")
     if min(size) < 64 or max(size) > 4096:
-        raise InputError(f"street scenes of {size[0]} x {size[1]} px; each side must be 64 to 4096")
+        raise InputError(f"street scenes of {size_told(size)}; each side must be 64 to 4096")
     if seed < 0:
         raise InputError(f"the street scenes' seed {seed} is negative")
     return {"layout": layout, "version": VERSION, "seed": seed, "size": list(size), "images": dict(images)}

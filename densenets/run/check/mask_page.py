@@ -62,7 +62,7 @@ def mask_text(report: dict[str, Any]) -> str:
     verdict = "OK" if report["ok"] else "NOT OK"
     counts = f"{plural(report['errors'], 'error')}, {plural(report['warnings'], 'warning')}"
     lines = [f"{verdict}: {printable(report['data'])}: {counts}", ""]
-    lines.append(f"{'split':<12}{'pictures':>10}{'classes':>9}{'of no class':>13}  pictures of the size")
+    lines.append(f"{'split':<12}{'pictures':>10}{'classes':>9}{'of no class':>13}  width x height of pictures")
     for name, split in report["splits"].items():
         common = [f"{row['width']}x{row['height']} ({row['images']})" for row in split["image_sizes"]["common"][:2]]
         sizes = ", ".join(common)

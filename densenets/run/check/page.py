@@ -159,7 +159,7 @@ def sizes_chart(split: dict[str, Any]) -> str:
     bars = [(f"{row['width']} × {row['height']}", row["images"], None) for row in sizes["common"]]
     kinds = [f"{name} {count:,}" for name, count in {**split["formats"], **split["modes"]}.items()]
     words = f"{plural(sizes['different'], 'different size')}; {as_text(', '.join(kinds))}"
-    return chart("Sizes of pictures", bars, words)
+    return chart("Sizes of pictures, width × height", bars, words)
 
 
 def _span(row: dict[str, Any]) -> str:

@@ -55,7 +55,9 @@ def train_command(copy: Path, names: Sequence[str], settings: CheckData) -> str:
 
 
 def _split_table(report: dict[str, Any]) -> list[str]:
-    lines = [f"{'split':<12}{'pictures':>10}{'boxes':>9}{'crowds':>8}{'empty':>7}{'classes':>9}  pictures of the size"]
+    lines = [
+        f"{'split':<12}{'pictures':>10}{'boxes':>9}{'crowds':>8}{'empty':>7}{'classes':>9}  width x height of pictures"
+    ]
     for name, split in report["splits"].items():
         common = [f"{row['width']}x{row['height']} ({row['images']})" for row in split["image_sizes"]["common"][:2]]
         more = split["image_sizes"]["different"] - len(common)
