@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from densenets.analysis.compare.grid import Plan
-from densenets.analysis.compare.progress import Progress
+from densenets.analysis.compare.progress import Progress, watched
 from densenets.analysis.compare.supervisor import write_state
 from densenets.training.records import write_rows
 
@@ -83,6 +83,14 @@ def test_on_a_terminal_a_table_is_drawn(tmp_path: Path, clock: list[float]) -> N
     shown = screen.getvalue()
     assert "epoch 1/4" in shown
     assert "0 of 2 cells done, 1 running, 1 to come" in shown
+
+
+def test_the_stages_of_the_end_have_a_bar() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    assert [*watched(["a", "b"], "pictures", console)] == ["a", "b"]
+    assert "pictures" in screen.getvalue()
+    assert "100%" in screen.getvalue()
 
 
 def test_a_table_that_is_not_whole_is_passed_over(plain: Progress, tmp_path: Path) -> None:

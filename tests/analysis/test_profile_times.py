@@ -37,7 +37,7 @@ def test_every_head_has_three_parts_that_add_up(head: str) -> None:
     assert not {"raw", "decode"} & net.model.__dict__.keys()
 
 
-def test_models_take_turns_on_the_same_picture(monkeypatch) -> None:
+def test_models_take_turns_on_the_same_picture(monkeypatch, caplog) -> None:
     """The warm-up counts nowhere; who is first and who follows whom changes, on each of the pictures."""
     nets = {name: small()[:2] for name in ("a", "b")}
     name_of = {id(model): name for name, (model, _) in nets.items()}
@@ -50,7 +50,9 @@ def test_models_take_turns_on_the_same_picture(monkeypatch) -> None:
             model(torch.rand(1, 3, 64, 64))
 
     monkeypatch.setattr(latency, "look", look)
+    caplog.set_level("INFO")
     taken = timings(nets, pictures, 19, 1, CPU)
+    assert [line.partition("about")[0] for line in caplog.messages] == ["19 rounds of 2 models will take "]
     assert {name: len(rows) for name, rows in taken.items()} == {"a": 19, "b": 19}
     rounds = [seen[at : at + 2] for at in range(0, len(seen), 2)]
     assert all(sorted(one) == [("a", at % 2), ("b", at % 2)] for at, one in enumerate(rounds))

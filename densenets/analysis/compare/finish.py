@@ -13,6 +13,7 @@ from densenets.analysis.compare import protocol
 from densenets.analysis.compare.cells import Work, models_of
 from densenets.analysis.compare.gallery import choose, draw_cell, draw_truth
 from densenets.analysis.compare.grid import RESULTS, Plan
+from densenets.analysis.compare.progress import watched
 from densenets.analysis.compare.scoring import (
     OF_CLASS,
     RANKED_BY,
@@ -72,7 +73,7 @@ def _find(work: Work) -> dict[str, Found]:
     """By the cells' names; one whose files are gone, or are others than its results tell of, has failed."""
     found: dict[str, Found] = {}
     known: set[str] = set()
-    for plan in work.done:
+    for plan in watched(work.done, f"scores of {work.settings.draws} draws, and costs"):
         log.info("%s: %d draws of the images", plan.name, work.settings.draws)
         try:
             _refuse_another(work, plan)
@@ -237,7 +238,7 @@ def _pictures(work: Work, models: Sequence[Model]) -> list[Picture]:
     folders = {model.name: f"pictures/{number}" for number, model in enumerate(models)}
     truth = draw_truth(split, rows, work.out, "pictures/truth")
     found: dict[str, list[str]] = {}
-    for name, plan in first.items():
+    for name, plan in watched([*first.items()], "pictures"):
         origin = {**_origin(work, plan), "checkpoint": sha256(work.checkpoint(plan)), "rows": rows}
         places = (work.out, folders[name], plan.results(work.out), work.checkpoint(plan))
         find = partial(draw_cell, work.task, split, rows, *places)

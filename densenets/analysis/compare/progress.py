@@ -3,13 +3,15 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between two looks at the files
 SHOWN = 12  # cells on the screen: those that run, failed or come next
 SCORES = ("AP", "mIoU")
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -43,6 +46,11 @@ class Seen:
         if self.done and self.plan.epochs and self.first:
             return max(0.0, self.seconds / self.first * (self.plan.epochs - self.done))
         return None if typical is None else max(0.0, typical - self.seconds)
+
+
+def watched(items: Sequence[Item], words: str, console: Console | None = None) -> Iterable[Item]:
+    """The items of a stage at the end, with a bar and the time left on a terminal's stderr while they last."""
+    return track(items, words, console=console or Console(stderr=True), transient=True)
 
 
 class Progress:

@@ -33,14 +33,10 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
     torch.set_num_threads(settings.threads)
     for net in nets.values():
         net.model.to(device)
-    console = Console(stderr=True)
-    watched = track(nets.items(), "counting", console=console, transient=True)
+    watched = track(nets.items(), "counting", console=Console(stderr=True), transient=True)
     rows = [{"name": name, **_measured(net, device, settings.threads)} for name, net in watched]
     models = {name: (net.model, net.description) for name, net in nets.items()}
-    with console.status("timing"):
-        times = latencies(
-            models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device
-        )
+    times = latencies(models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device)
     results: dict[str, Any] = {
         "models": [{**row, "latency": times[row["name"]]} for row in rows],
         "timing": {"rounds": settings.rounds, "warmup": settings.warmup, "pictures": chosen.plain},

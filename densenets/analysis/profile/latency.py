@@ -90,8 +90,11 @@ def timings(
         for name, (model, _) in models.items():
             stack.enter_context(seams(model, watches[name].pass_by))
         stack.enter_context(_no_collection())
-        order = np.random.default_rng(SEED)
+        order, begun = np.random.default_rng(SEED), time.perf_counter()
         for turn in range(warmup + rounds):
+            if turn and turn == warmup:  # a bar that moves would take time from what is measured
+                seconds = (time.perf_counter() - begun) / warmup * rounds
+                log.info("%d rounds of %d models will take about %.0f s", rounds, len(names), seconds)
             for name in (names[at] for at in order.permutation(len(names))):
                 took = watches[name].time(*models[name], images[turn % len(images)])
                 if turn >= warmup:
