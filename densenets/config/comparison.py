@@ -18,7 +18,7 @@ class Compare:
         sizes: canvases to compare, each a side in px or HEIGHTxWIDTH such as 240x320; the training's own where not
             given.
         seeds: each model is trained from each of them.
-        pretrained: nets to compare once more, started from weights: v1=FILE v2=FILE.
+        pretrained: nets to compare once more, started from weights: v1=FILE v2=FILE; a net may have several.
         pretrained_padding: rule those weights were trained with; one for all, or one for each.
         pretrained_normalize: scaling those weights were trained with; likewise.
         scratch: train the backbones without weights too.
@@ -29,7 +29,8 @@ class Compare:
         rounds: times that each model's latency is measured, in turns; 0 measures none, p99 takes 100 or more.
         threads: of the processor, for the latency.
         jobs: cells trained at once on this machine.
-        cell_threads: threads of the processor that a training has; all cores shared by the jobs where not given.
+        cell_threads: threads of the processor that a training has; all cores shared by the jobs, or as many as --cpus
+            with Ray, where not given.
         engine: "local" runs cells as processes here, "ray" (an extra) wherever Ray has room.
         cpus: that a cell asks Ray for; as many as its threads where not given.
         gpus: that a cell asks Ray for.
