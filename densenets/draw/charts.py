@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
+ROOM = 1.12  # of the highest value: how far an axis goes
+
 
 def curves(
     rows: Sequence[dict[str, Any]], path_loss: str | Path, path_judged: str | Path, judged: Sequence[str]
 ) -> None:
-    """Two charts by epoch: "loss" with its terms "loss_...", and the numbers `judged`.
+    """Two charts by epoch: "loss" with its terms "loss_...", where it has several, and the numbers `judged`.
 
     rows: one an epoch, "epoch" from 0; a value may be missing, empty or NaN, and its line then passes over it.
     """
     terms = sorted({name for row in rows for name in row if name.startswith("loss_")})
-    names = {"loss": "total", **{name: name.removeprefix("loss_") for name in terms}}
+    parts = terms if len(terms) > 1 else []  # a single one is the total
+    names = {"loss": "total", **{name: name.removeprefix("loss_") for name in parts}}
     _chart(rows, path_loss, names, "training loss", "lowest", min)
     _chart(rows, path_judged, {name: name for name in judged}, "validation", "best", max)
 
@@ -57,7 +60,8 @@ def _chart(
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.lines:
-        axes.set_ylim(bottom=0)
+        highest = max(np.max(line.get_ydata()) for line in axes.lines)
+        axes.set_ylim(0, ROOM * highest if highest > 0 else 1.0)
         axes.set_xlim(0, max(2.0, 1.03 * np.nanmax(epochs)))
         axes.legend(frameon=False)
     else:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OPACITY = 0.6
 NO_CLASS = "no class"
 WRONG: Colour = (222, 24, 44)
+UNJUDGED: Colour = (58, 92, 178)  # nothing else of such a picture is blue
 PALE = 0.45  # how much of the photograph's contrast stays where a prediction is right
 _NAME = 320  # px, the longest name of a legend
 
@@ -37,7 +38,7 @@ def draw_classes(image: np.ndarray, ids: np.ndarray, palette: np.ndarray, opacit
 
 
 def draw_errors(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The image, pale where the prediction is right, red where it is wrong, flat grey where no class is true.
+    """The image, grey and pale where the prediction is right, red where it is wrong, flat blue where no class is true.
 
     prediction, truth: (H, W) ids; IGNORED in the truth: of no class.
     """
@@ -46,7 +47,7 @@ def draw_errors(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) ->
     drawn = np.repeat((255 - PALE * (255 - light))[..., None], 3, axis=2)
     wrong = prediction != truth
     drawn[wrong] = 0.25 * light[wrong][:, None] + 0.75 * np.array(WRONG, dtype=np.float32)
-    drawn[truth == IGNORED] = GREY
+    drawn[truth == IGNORED] = UNJUDGED
     return drawn.astype(np.uint8)
 
 

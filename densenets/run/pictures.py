@@ -19,11 +19,21 @@ THRESHOLD = 0.3
 
 
 def write_sheet(split: DetectionSplit, found: Columns, path: Path) -> None:
-    """A spread of the split's images, those with the most objects in each part of it. One that cannot be read costs no
-    results: its place stays empty."""
+    """A spread of the split's images, those with the most objects in each part of it, and how many detections are not
+    drawn. One that cannot be read costs no results: its place stays empty."""
     rows = _spread(np.diff(split.first))
+    scores = [found.score[found.image == split.image_ids[row]] for row in rows]
     pairs = [_pair(split, row, found) for row in rows]
-    draw.sheet(pairs, path, [Path(str(split.files[row])).name for row in rows])
+    captions = [f"{Path(str(split.files[row])).name}: {_told(own)}" for row, own in zip(rows, scores, strict=True)]
+    draw.sheet(pairs, path, captions, ("truth", f"prediction, scores from {THRESHOLD:g}"))
+
+
+def _told(scores: np.ndarray) -> str:
+    """Of one image: an empty picture may hide detections."""
+    if not len(scores):
+        return "no detection"
+    drawn = int(np.sum(scores >= THRESHOLD))
+    return f"{drawn} drawn, {len(scores) - drawn} below {THRESHOLD:g}, best {scores.max():.2f}"
 
 
 def _spread(counts: np.ndarray) -> list[int]:
@@ -49,7 +59,7 @@ def _pair(split: DetectionSplit, row: int, found: Columns) -> tuple[np.ndarray, 
 
 # Classes
 
-HEADS = ("image", "truth", "prediction", "wrong: red, no class: grey")
+HEADS = ("image", "truth", "prediction", "wrong: red, no class: blue")
 
 
 def sheet_rows(split: SegmentationSplit) -> list[int]:

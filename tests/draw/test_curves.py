@@ -48,3 +48,16 @@ def test_each_term_and_the_total_have_a_line(tmp_path: Path, monkeypatch: pytest
         ("AP  0.400  (best 0.400)", [[1, 0.1], [3, 0.4]]),
         ("AP50  0.600  (best 0.600)", [[1, 0.3], [3, 0.6]]),
     ]
+
+
+def test_a_single_term_is_the_total_and_every_value_has_room_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure.axes[0]))
+    rows = [{"epoch": e, "loss": 4.0 - e, "loss_cross_entropy": 4.0 - e, "mIoU": 0.0} for e in range(3)]
+    draw.curves(rows, tmp_path / "loss.png", tmp_path / "miou.png", ("mIoU",))
+    loss, judged = drawn
+    assert [line.get_label() for line in loss.lines] == ["total  2.000  (lowest 2.000)"]
+    assert loss.get_ylim() == (0, pytest.approx(4.0 * 1.12))
+    assert judged.get_ylim() == (0, 1)

@@ -4,8 +4,8 @@ from plain_pictures import GREEN, has, plain
 
 from densenets import draw
 from densenets.contract import IGNORED
-from densenets.draw.colours import DARK, GREY, LIGHT
-from densenets.draw.masks import WRONG
+from densenets.draw.colours import DARK, LIGHT
+from densenets.draw.masks import UNJUDGED, WRONG
 
 CLASSES = ("road", "car", "sky")
 PALETTE = np.array([[128, 64, 128], [0, 0, 142], [70, 130, 180]], dtype=np.uint8)
@@ -35,14 +35,15 @@ def test_no_class_is_hatched_in_greys_and_nothing_else_is():
     assert (drawn == drawn[..., :1]).all()
 
 
-def test_what_is_wrong_is_red_and_what_has_no_class_is_grey():
+def test_what_is_wrong_is_red_and_what_has_no_class_is_blue():
     truth, prediction = thirds(), np.zeros((60, 90), dtype=np.uint8)
     drawn = draw.draw_errors(plain(60, 90), prediction, truth).astype(int)
     assert (drawn[:, :30] == drawn[:, :30, :1]).all()
     assert drawn[:, :30].min() > 140
     assert (drawn[:, 30:60, 0] - drawn[:, 30:60, 1:].max(axis=-1)).min() > 100
     assert np.abs(drawn[0, 40] - 0.75 * np.array(WRONG)).max() < 30
-    assert has(drawn[:, 60:], GREY).all()
+    assert has(drawn[:, 60:], UNJUDGED).all()
+    assert UNJUDGED[2] - max(UNJUDGED[:2]) > 60  # as nothing that is right, which is grey, nor wrong
 
 
 def test_the_image_given_is_not_changed_and_must_fit():

@@ -1,14 +1,18 @@
-"""The sheet of classes: image, truth, prediction and what is wrong."""
+"""The sheets: of classes image, truth, prediction and what is wrong; of boxes what is not drawn too."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from densenets.data import open_segmentation
+from densenets import draw
+from densenets.data import open_segmentation, open_split
 from densenets.data.segmentation import SegmentationSplit
-from densenets.run.pictures import HEADS, IMAGES, write_mask_sheet
+from densenets.data.streets.files import write_streets
+from densenets.metrics.predictions import Columns
+from densenets.run.pictures import HEADS, IMAGES, write_mask_sheet, write_sheet
 
 WRONG = (222, 24, 44)
 
@@ -56,3 +60,20 @@ def test_a_picture_that_cannot_be_read_costs_no_more_than_its_place(
     write_mask_sheet(split, lambda index: np.zeros((200, 300), dtype=np.uint8), tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 1000
     assert "00.png" in caplog.text
+
+
+def test_a_sheet_of_boxes_tells_what_it_does_not_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score by score: 0.9 and 0.3 are drawn in the first picture, nothing in the second, nothing is found in others."""
+    told: list[Any] = []
+    monkeypatch.setattr(draw, "sheet", lambda pairs, path, captions, heads: told.extend([captions, heads]))
+    data = open_split(write_streets(tmp_path / "set", images={"val": 3}, size=(64, 96), progress=False), "val")
+    images = data.image_ids[[0, 0, 0, 1, 1]]
+    scores, box = np.array([0.9, 0.3, 0.29, 0.25, 0.1]), np.array([[2.0, 2, 30, 30]] * 5)
+    write_sheet(data, Columns(images, np.full(5, data.category_ids[0]), scores, box), tmp_path / "sheet.png")
+    captions, heads = told
+    assert heads == ("truth", "prediction, scores from 0.3")
+    assert [caption.partition(": ")[2] for caption in captions] == [
+        "2 drawn, 1 below 0.3, best 0.90",
+        "0 drawn, 2 below 0.3, best 0.25",
+        "no detection",
+    ]
