@@ -328,6 +328,16 @@ def test_a_cell_whose_files_are_gone_fails_alone(done: Done, patch, copy: Path) 
     assert all(list(picture["predictions"]) == [whole["name"]] for picture in pictures)
 
 
+def test_cells_that_had_two_devices_are_told(done: Done, patch, copy: Path) -> None:
+    file = copy / "cells" / CELLS[0] / "results.json"
+    content = json.loads(file.read_text())
+    content["produced_by"]["device"] = "some GPU"
+    file.write_text(json.dumps(content))
+    found = Comparison.from_plain(compare_here(patch, copy, done.data, **GRID)[0].results)
+    assert [model.differs for model in found.models] == [{"device": "some GPU"}, {"device": "cpu"}]
+    assert not found.seconds_compare
+
+
 def test_a_cell_that_was_asked_to_stop_is_told_so(done: Done, patch, copy: Path, monkeypatch) -> None:
     (copy / "cells" / CELLS[0] / "state.json").write_text('{"state": "waiting", "code": 143}')
     (copy / "cells" / CELLS[1] / "state.json").write_text('{"state": "waiting"}')
@@ -374,19 +384,26 @@ def test_models_of_other_classes_or_another_task_are_refused(done: Done, patch, 
     assert "is of detection, the others of segmentation" in told
 
 
-def test_another_machine_measures_all_latencies_anew(done: Done, patch, copy: Path, monkeypatch) -> None:
-    asked = []
+def test_another_machine_measures_and_weighs_all_anew(done: Done, patch, copy: Path, monkeypatch) -> None:
+    asked, weighed = [], []
+
+    def costs(net, description, *, threads):  # type: ignore[no-untyped-def]
+        weighed.append(description.backbone)
+        return {"peak_bytes": 7.0}
 
     def latencies(models, images, rounds, threads, *, device):  # type: ignore[no-untyped-def]
         asked.append(sorted(models))
         return {name: {"p50": 1.0} for name in models}
 
     monkeypatch.setattr("densenets.analysis.compare.finish.latencies", latencies)
+    monkeypatch.setattr("densenets.analysis.compare.finish.costs", costs)
     monkeypatch.setattr("densenets.analysis.compare.finish.machine", lambda *_: {"processor": "another", "threads": 1})
     outcome, _ = compare_here(patch, copy, done.data, **GRID)
     assert asked == [sorted(model["name"] for model in outcome.results["models"])]
     assert [model["latency"] for model in outcome.results["models"]] == [{"p50": 1.0}] * 2
     assert outcome.results["machine"]["processor"] == "another"
+    assert sorted(weighed) == ["v2", "v3-small"]
+    assert [model["costs"] for model in outcome.results["models"]] == [{"peak_bytes": 7.0}] * 2
 
 
 def test_doubtful_latencies_are_told_and_measured_anew(done: Done, patch, copy: Path, monkeypatch) -> None:

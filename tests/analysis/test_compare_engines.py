@@ -1,6 +1,7 @@
 """Cells as processes: how they end, are stopped, watched and tried again. Small commands stand for trainings."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -43,7 +44,11 @@ def test_a_cell_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     state = ran(job)
     assert (state["state"], state["code"], state["tries"], state["session"]) == ("done", 0, 1, "1")
     assert state["seconds"] > 0
-    assert ran(job)["tries"] == 2
+    assert state["where"] == f"{platform.node()} with some at once"
+    job.at_once = 3
+    again = ran(job)
+    assert again["tries"] == 2
+    assert again["where"] == f"{platform.node()} with some at once; {platform.node()} with 3 at once"
     assert (tmp_path / "one/tries").read_text() == "x"  # its results were there
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from densenets.analysis.compare.command import command_of
+from densenets.analysis.compare.command import _threads, command_of
 from densenets.analysis.compare.grid import parse_size, parse_training, plan_grid, settings_of, task_of_grid
 from densenets.analysis.compare.protocol import agree
 from densenets.command_line import own_words, parse
@@ -71,6 +71,13 @@ def test_the_words_of_a_comparison_ask_for_it_again() -> None:
     own, others = own_words(Compare, words[2:])
     assert parse(Compare, own, "compare") == replace(settings, cell_threads=2)
     assert others == ["--data=x y", "--epochs", "3"]
+
+
+def test_threads_of_a_cell_that_asks_ray_for_its_part(tmp_path: Path) -> None:
+    ray = Compare(backbones=["v1"], heads=["ssd"], engine="ray", cpus=3.0)
+    assert _threads(ray, tmp_path) == 3
+    assert _threads(replace(ray, cell_threads=2), tmp_path) == 2
+    assert _threads(replace(ray, engine="local", jobs=64), tmp_path) == 1
 
 
 def test_weights_of_a_configuration_train_no_cell(tmp_path: Path) -> None:
