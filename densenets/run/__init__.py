@@ -20,17 +20,19 @@ for words in IGNORED:
 from densenets.run.check import check_data  # noqa: E402
 from densenets.run.detection import evaluate_detection, train_detection  # noqa: E402
 from densenets.run.model import load  # noqa: E402
-from densenets.run.prediction import predict  # noqa: E402
+from densenets.run.prediction import detect, predict, segment  # noqa: E402
 from densenets.run.segmentation import evaluate_segmentation, train_segmentation  # noqa: E402
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # after its import, which sets a level of its own
 
 __all__ = [
     "check_data",
+    "detect",
     "evaluate_detection",
     "evaluate_segmentation",
     "load",
     "predict",
+    "segment",
     "train_detection",
     "train_segmentation",
 ]

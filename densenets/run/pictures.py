@@ -33,7 +33,7 @@ def _told(scores: np.ndarray) -> str:
     if not len(scores):
         return "no detection"
     drawn = int(np.sum(scores >= THRESHOLD))
-    return f"{drawn} drawn, {len(scores) - drawn} below {THRESHOLD:g}, best {scores.max():.2f}"
+    return f"{drawn} detections drawn, {len(scores) - drawn} below {THRESHOLD:g}, best {scores.max():.2f}"
 
 
 def _spread(counts: np.ndarray) -> list[int]:

@@ -134,14 +134,19 @@ def _segmenter(
 
 
 def segment(
-    model: nn.Module, image: np.ndarray, device: torch.device, source: object, size: tuple[int, int] | None = None
+    model: nn.Module,
+    image: np.ndarray,
+    device: torch.device | None = None,
+    source: object = "the picture",
+    size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """(H, W) uint8 class of each px of a picture, (H, W, 3) uint8 RGB, as an evaluation chooses it.
 
-    size: (H, W) px that the model sees it at; its own where not given.
+    device: the model's, which is looked up where not given. source: what an error calls the picture. size: (H, W) px
+    that the model sees it at; its own where not given.
     """
     seen = image if size is None else resize(image, *size)
-    batch = torch.from_numpy(seen).permute(2, 0, 1).unsqueeze(0).to(device)
+    batch = torch.from_numpy(seen).permute(2, 0, 1).unsqueeze(0).to(device or _place_of(model))
     with torch.inference_mode():
         logits = model(to_unit(batch))[0]
     if not all_finite(logits):
@@ -150,12 +155,21 @@ def segment(
     return classes_of(logits, info).cpu().numpy()
 
 
-def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold: float, source: object) -> Boxes:
-    """The detections of one picture, (H, W, 3) uint8 RGB, at or above the threshold; boxes in its own px."""
+def detect(
+    model: nn.Module,
+    image: np.ndarray,
+    device: torch.device | None = None,
+    threshold: float = Predict.threshold,
+    source: object = "the picture",
+) -> Boxes:
+    """The detections of one picture, (H, W, 3) uint8 RGB, at or above the threshold, best first; boxes in its own px.
+
+    device, source: as of `segment`.
+    """
     detector = cast(Detector, model)
     see = build_augmentation("none", detector.canvas, detector.keep_ratio)
     canvas, _, _ = see(image, np.zeros((0, 4), np.float32), 0)
-    batch = torch.from_numpy(canvas).permute(2, 0, 1).unsqueeze(0).to(device)
+    batch = torch.from_numpy(canvas).permute(2, 0, 1).unsqueeze(0).to(device or _place_of(model))
     with torch.inference_mode():
         boxes, labels, scores = (output[0].cpu() for output in model(to_unit(batch)))
     if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
@@ -165,6 +179,10 @@ def detect(model: nn.Module, image: np.ndarray, device: torch.device, threshold:
     whole = (in_file[:, 2:] > in_file[:, :2]).all(dim=1)  # none that lies beyond the picture, as in a judging
     keep = (scores >= threshold) & (scores > 0) & whole
     return Boxes(in_file[keep], labels[keep], scores[keep])
+
+
+def _place_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _plain(file: Path, image: np.ndarray, boxes: Boxes, description: ModelDescription) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_a_sheet_of_boxes_tells_what_it_does_not_draw(tmp_path: Path, monkeypatc
     captions, heads = told
     assert heads == ("truth", "prediction, scores from 0.3")
     assert [caption.partition(": ")[2] for caption in captions] == [
-        "2 drawn, 1 below 0.3, best 0.90",
-        "0 drawn, 2 below 0.3, best 0.25",
+        "2 detections drawn, 1 below 0.3, best 0.90",
+        "0 detections drawn, 2 below 0.3, best 0.25",
         "no detection",
     ]
