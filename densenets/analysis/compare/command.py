@@ -11,7 +11,7 @@ from typing import Any
 
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.cells import Work
-from densenets.analysis.compare.engines import Stop, cores, engine_of
+from densenets.analysis.compare.engines import Stop, engine_of
 from densenets.analysis.compare.finish import finish, timed_on
 from densenets.analysis.compare.grid import RESULTS, Plan, parse_training, plan_grid, task_of_grid
 from densenets.analysis.compare.ground import (
@@ -26,6 +26,7 @@ from densenets.analysis.compare.ground import (
 from densenets.analysis.compare.progress import Progress
 from densenets.analysis.compare.supervisor import Job, Step, read_state
 from densenets.config import Compare
+from densenets.data.cores import cores
 from densenets.errors import InputError, Stopped, WorkerError, printable
 from densenets.files import file_name
 from densenets.heads import task_of

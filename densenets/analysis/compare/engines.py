@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -209,8 +208,3 @@ def _for_workers() -> Callable[[str, str], int]:
 
 def engine_of(word: str, at_once: int, cpus: float, gpus: float) -> Engine:
     return RayEngine(cpus, gpus) if word == "ray" else LocalEngine(at_once)
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

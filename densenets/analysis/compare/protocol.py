@@ -51,7 +51,7 @@ def alike(training: Any, split: str, threads: int, digests: dict[str, str], trai
     return told
 
 
-def machine() -> dict[str, Any]:
+def _host() -> dict[str, Any]:
     """Where the comparison is started."""
     system = f"{platform.system()} {platform.machine()}"
     return {"host": platform.node(), "system": system, "cores": os.cpu_count(), "python": platform.python_version()}
@@ -83,7 +83,7 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
         "alike": {**before["alike"], **equal},
         "cells": [asdict(plan) for plan in cells],
         "commands": commands,
-        "machine": machine(),
+        "machine": _host(),
     }
     write_json(out / FILE, content)
     return Agreed(cells, asked)
