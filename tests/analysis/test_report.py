@@ -230,6 +230,15 @@ def test_ties_beyond_letters_are_told(tmp_path: Path) -> None:
     assert 'class="tie"' not in page
 
 
+def test_no_class_takes_the_columns_of_another(tmp_path: Path) -> None:
+    comparison = _two(0.5, 0.4, tie=False)
+    comparison.models[0].per_class = {"car": Interval(0.5, 0.4, 0.6), "car_low": Interval(0.1, 0.0, 0.2)}
+    with write_rows(comparison, tmp_path / "rows.csv").open(newline="") as handle:
+        row = next(csv.DictReader(handle))
+    assert [row[f"{end}_car"] for end in ("class", "low_of_class", "high_of_class")] == ["0.5", "0.4", "0.6"]
+    assert row["class_car_low"] == "0.1"
+
+
 def test_every_curve_is_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison, asked = detection(tmp_path, pictures=0), []
     work_out = curves.curve

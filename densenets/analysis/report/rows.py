@@ -43,10 +43,10 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     take for a formula has a ' before it.
 
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
-    its interval; "class_NAME" likewise for classes; "error_KIND"; costs by their names; "latency_ms_p50" and others;
-    "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained
-    here; what of a model's training is unlike the protocol is named in "differs". "where" a cell was trained: "seconds"
-    of other places are not to be compared.
+    its interval; "class_NAME", "low_of_class_NAME" and "high_of_class_NAME" likewise; "error_KIND"; costs by their
+    names; "latency_ms_p50" and others; "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of
+    checkpoints that were not trained here; what of a model's training is unlike the protocol is named in "differs".
+    "where" a cell was trained: "seconds" of other places are not to be compared.
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
@@ -85,10 +85,12 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
         "where": cell.where,
         **cell.scores,
     }
-    for kind, found in (("model", model.scores), ("class", model.per_class)):
-        for key, interval in found.items():
-            ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
-            row.update({f"{kind}_{key}{end}": value for end, value in ends.items()})
+    for key, interval in model.scores.items():
+        ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
+        row.update({f"model_{key}{end}": value for end, value in ends.items()})
+    for key, interval in model.per_class.items():  # in front of the name: a class may be called car_low
+        ends = {"class": interval.value, "low_of_class": interval.low, "high_of_class": interval.high}
+        row.update({f"{end}_{key}": value for end, value in ends.items()})
     row.update({f"error_{key}": value for key, value in model.error_types.items()})
     row.update(model.costs)
     for key, value in model.latency.items():
