@@ -200,10 +200,12 @@ def _free_name(other: StandIn, taken: set[str]) -> str:
 
 def words_of_data(words: Sequence[str], others: Sequence[StandIn]) -> list[str]:
     """Where no flag names data and checkpoints stand alone: the data that the first of them was judged on."""
-    if names_data(words) or not others or not (known := others[0].data):
+    if names_data(words) or not others:
         return list(words)
+    if not (known := others[0].data):
+        raise InputError(f"--data is needed: {printable(others[0].given)} does not tell its data; --data FOLDER names them")
     if known.get("annotations"):
         raise InputError("--data: a value is needed: the runs of these checkpoints had annotation files of their own")
     split = known.get("split")
     more = [f"--ignore-ids={known['ignore_ids']}"] if known.get("ignore_ids") else []
-    return [*words, f"--data={known.get('data') or 'streets'}", *([f"--val-split={split}"] if split else []), *more]
+    return [*words, f"--data={known['data']}", *([f"--val-split={split}"] if split else []), *more]
