@@ -203,7 +203,9 @@ def words_of_data(words: Sequence[str], others: Sequence[StandIn]) -> list[str]:
     if names_data(words) or not others:
         return list(words)
     if not (known := others[0].data):
-        raise InputError(f"--data is needed: {printable(others[0].given)} does not tell its data; --data FOLDER names them")
+        raise InputError(
+            f"--data is needed: {printable(others[0].given)} does not tell its data; --data FOLDER names them"
+        )
     if known.get("annotations"):
         raise InputError("--data: a value is needed: the runs of these checkpoints had annotation files of their own")
     split = known.get("split")
