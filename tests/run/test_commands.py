@@ -20,7 +20,7 @@ from densenets.data.synthetic import write_cityscapes_streets
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--backbone", "v3-small", "--width", "0.5", "--size", "96", "--batch-size", "4", "--epochs", "1"]
-SMALL += ["--workers", "0", "--accelerator", "cpu", "--augment", "flip"]
+SMALL += ["--workers", "0", "--accelerator", "cpu", "--augment", "flip", "--warmup", "1"]
 
 
 def run(*words: str, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess[str]:
