@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,10 @@ write_streets(sys.argv[1], images={"train": int(sys.argv[2])}, size=(64, 96), wo
 
 
 def launch(root: Path, count: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(root), str(count)], stderr=subprocess.PIPE, text=True)
+    """As from a terminal: a shell starts what it runs in the background with SIGINT ignored, and that is inherited."""
+    words = [sys.executable, "-c", PROGRAM, str(root), str(count)]
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 def test_two_processes_at_once(tmp_path):
