@@ -250,12 +250,15 @@ def other_ids(path: Path, rng: random.Random) -> None:
     Image.fromarray(np.where(places, np.array(rng.choice(known), kind), ids).astype(kind)).save(path, "PNG")
 
 
+DAMAGED_PNG = (OSError, SyntaxError, ValueError, ArithmeticError, struct.error)  # as Pillow raises for one
+
+
 def opened_as(mode: str, path: Path) -> Image.Image:
     """What it holds; where an earlier mutation damaged that, something: what the case is about comes afterwards."""
     try:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             return image.convert(mode)
-    except (OSError, SyntaxError, ValueError, ArithmeticError, struct.error):  # what Pillow raises for a damaged PNG
+    except (*DAMAGED_PNG, Image.DecompressionBombError):  # the latter: of a damaged header, beyond all sizes
         return Image.new(mode, SIZE[::-1])
 
 
