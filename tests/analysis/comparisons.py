@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +18,8 @@ from densenets.run.folder import Outcome
 from densenets.training.task import Task
 
 SMALL = ["--batch-size=4", "--epochs=1", "--warmup=2", "--workers=0", "--accelerator=cpu"]
+CELLS = ["v3-small-0.35-ssdlite-64-seed0", "v2-0.35-ssdlite-64-seed0"]
+GRID = {"backbones": ["v3-small", "v2"], "heads": ["ssdlite"], "split": "test"}
 TRUSTED = finish._trusted
 FAKE = """
 import os, pathlib, signal, sys, time
@@ -42,6 +45,16 @@ if what == "refuse":
 """
 
 
+class Done(NamedTuple):
+    """What the fixture `done` gives. data: the flag of it. batches: the digests that each cell's training has seen."""
+
+    outcome: Outcome
+    out: Path
+    data: str
+    ran: list[str]
+    batches: list[list[str]]
+
+
 class Here:
     """An engine whose cells train in this process, one after the other. failing: names of cells that do not."""
 
@@ -58,12 +71,6 @@ class Here:
                 Path(job.folder), {**ended, "session": job.session, "code": code, "seconds": 1.0, "where": "here"}
             )
             look()
-
-
-@pytest.fixture(scope="module")
-def patch() -> pytest.MonkeyPatch:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
 
 
 def compare_here(

@@ -1,7 +1,6 @@
 """A comparison of segmenters over two sizes of crops, trained in this process."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,12 @@ from comparisons import compare_here
 from densenets.data.synthetic import write_cityscapes_streets
 
 
-@pytest.fixture(scope="module")
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-def test_segmenters_are_ranked_by_mean_iou(patch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_segmenters_are_ranked_by_mean_iou(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tree = write_cityscapes_streets(
         tmp_path / "tree", images={"train": 4, "val": 3}, size=(64, 96), workers=1, progress=False
     )
     grid = {"backbones": ["v3-small"], "heads": ["lraspp"], "sizes": ["64", "64x96"]}
-    outcome, ran = compare_here(patch, tmp_path / "out", f"--data={tree}", **grid)
+    outcome, ran = compare_here(monkeypatch, tmp_path / "out", f"--data={tree}", **grid)
     assert ran == ["v3-small-0.35-lraspp-64-seed0", "v3-small-0.35-lraspp-64x96-seed0"]
     found = outcome.results
     assert (found["task"], found["ranked_by"], found["images"]) == ("segmentation", "mIoU", 3)
@@ -38,4 +31,4 @@ def test_segmenters_are_ranked_by_mean_iou(patch: pytest.MonkeyPatch, tmp_path: 
     for picture in found["pictures"]:
         assert all((tmp_path / "out" / file).is_file() for file in [picture["truth"], *picture["predictions"].values()])
     assert "mIoU" in str(outcome)
-    assert compare_here(patch, tmp_path / "out", f"--data={tree}", **grid)[1] == []
+    assert compare_here(monkeypatch, tmp_path / "out", f"--data={tree}", **grid)[1] == []
