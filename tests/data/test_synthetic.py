@@ -27,10 +27,6 @@ def digest(scene: Scene) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def listing(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
     return [render(11, index, 320, 480) for index in range(120)]
@@ -154,7 +150,9 @@ def test_annotations_are_numbered_and_belong(coco):
     content = json.loads((coco / "annotations" / "instances_train.json").read_text())
     assert [item["id"] for item in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
     assert {item["image_id"] for item in content["annotations"]} <= {image["id"] for image in content["images"]}
-    assert sorted(image["file_name"] for image in content["images"]) == listing(coco / "train")
+    assert sorted(image["file_name"] for image in content["images"]) == sorted(
+        path.name for path in (coco / "train").iterdir()
+    )
 
 
 def test_no_scene_is_in_two_splits(coco):

@@ -16,14 +16,6 @@ from densenets.data.streets import many
 from densenets.data.synthetic import write_cityscapes_streets, write_streets
 from densenets.errors import DensenetsError, InputError
 
-SIZE = (128, 192)
-
-FEW = {"train": 40, "val": 20}
-IDS = {"person": 1, "bicycle": 2, "car": 3, "bus": 6, "traffic light": 10, "traffic sign": 13}
-LABELS = {"person": {24, 25}, "bicycle": {33}, "car": {26}, "bus": {28}, "traffic light": {19}, "traffic sign": {20}}
-COUNTED = {24, 25, 26, 28, 33}
-CITYSCAPES = {1, 7, 8, 11, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 33}
-
 
 def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
