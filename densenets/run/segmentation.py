@@ -67,15 +67,17 @@ def _as_in_training(settings: EvalSegmentation) -> EvalSegmentation:
     checkpoint = settings.checkpoint
     assert checkpoint is not None
     file = find_checkpoint(checkpoint)
-    head = read_description(read_checkpoint(file).get("densenets"), str(file)).head
+    content = read_checkpoint(file)
+    head = read_description(content.get("densenets"), str(file)).head
     refuse_other_task(head, "segmentation", checkpoint, "--checkpoint")  # before anything is told of the pictures
-    ids = _origin(checkpoint).get("ignore_ids")
+    origin = _origin(content)
+    ids = origin.get("ignore_ids")
     if settings.ignore_ids is None and ids and is_source("ignore_ids", ids):
         if rank() == 0:
             told = ", ".join(map(str, ids))
             log.info("masks: id %s is of no class, as in the run; --ignore-ids names others", told)
         settings = replace(settings, ignore_ids=ids)
-    size = size_seen(checkpoint, settings.size)
+    size = _size_told(origin, settings.size)
     return replace(settings, size=size and list(size))
 
 
@@ -84,7 +86,11 @@ def size_seen(checkpoint: str, asked: int | list[int] | None = None) -> tuple[in
 
     asked: what a flag says; without it the run's validation decides, of which every checkpoint tells.
     """
-    known = _origin(checkpoint).get("eval_size")
+    return _size_told(_origin(read_checkpoint(find_checkpoint(checkpoint))), asked)
+
+
+def _size_told(origin: dict[str, Any], asked: int | list[int] | None) -> tuple[int, int] | None:
+    known = origin.get("eval_size")
     sides: list[int] = known if isinstance(known, list) else [known] if isinstance(known, int) else []
     told = all(type(side) is int for side in sides)
     size = _size(asked if asked is not None else sides if sides and told else None)
@@ -95,9 +101,9 @@ def size_seen(checkpoint: str, asked: int | list[int] | None = None) -> tuple[in
     return size
 
 
-def _origin(checkpoint: str) -> dict[str, Any]:
+def _origin(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The settings that a checkpoint was trained with, as far as it tells of them."""
-    origin = read_checkpoint(find_checkpoint(checkpoint)).get("origin")
+    origin = checkpoint.get("origin")
     return origin if isinstance(origin, dict) else {}
 
 
