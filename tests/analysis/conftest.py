@@ -1,11 +1,16 @@
-"""A comparison of two nets, finished once for all tests of a process that look at it or go on from it."""
+"""What is made once for all tests of a process: a comparison of two nets, finished, to look at or to go on from; the
+report of a made-up one."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 from comparisons import GRID, Done, compare_here, record_batches
+from example_comparison import detection
 from shapes import write_split
+
+from densenets.analysis.comparison import Comparison
+from densenets.analysis.report import write_report
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 def copy(done: Done, tmp_path: Path) -> Path:
     """The finished comparison, to be changed."""
     return Path(shutil.copytree(done.out, tmp_path / "out"))
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path, list[Path]]:
+    folder = tmp_path_factory.mktemp("detection")
+    comparison = detection(folder, pictures=2)
+    return comparison, folder, write_report(comparison, folder)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from example_comparison import detection
-from test_report import hostile
+from reports import hostile
 
 from densenets.analysis.report.page import build_page
 
