@@ -1,11 +1,14 @@
-"""A small detection set that a net can learn by heart (bright shapes on noise, COCO layout), and the real data."""
+"""A small detection set that a net can learn by heart (bright shapes on noise, COCO layout), a random one with results
+for it, and the real data."""
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from sets import ground_truth, shaken
 from shapes import write_split
 
 from densenets.config import TrainDetection
@@ -23,6 +26,18 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("DENSENETS_REAL_DATA is not set: no real pictures on this machine")
     return Path(folder)
+
+
+@pytest.fixture
+def truth() -> dict:
+    """A random detection set."""
+    return ground_truth(random.Random(5))
+
+
+@pytest.fixture
+def results(truth: dict) -> list[dict]:
+    """Detections for `truth`, of which some are right."""
+    return shaken(random.Random(6), truth)
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import copy
 import importlib
 import random
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sets import IDS, ground_truth, random_set, shaken
 
 from densenets.analysis.uncertainty import Samples, detection_samples, difference, interval, mean_of, undefined
 from densenets.analysis.uncertainty import draws as draws_module
@@ -18,20 +18,7 @@ from densenets.analysis.uncertainty.draws import blocks
 from densenets.metrics.coco_map import evaluate
 from densenets.metrics.predictions import columns_of
 
-sys.path.append(str(Path(__file__).parent.parent / "metrics"))
-from sets import IDS, ground_truth, random_set, shaken
-
 CLASS_NAMES = [f"class {number}" for number in IDS]
-
-
-@pytest.fixture
-def truth() -> dict:
-    return ground_truth(random.Random(5))
-
-
-@pytest.fixture
-def results(truth: dict) -> list[dict]:
-    return shaken(random.Random(6), truth)
 
 
 def multiplicities(images: int, draws: int, seed: int) -> np.ndarray:

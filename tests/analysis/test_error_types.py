@@ -1,20 +1,16 @@
 """Each type of error in a scene made by hand, with its cost typed in; sets where an oracle can only help."""
 
 import copy
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sets import random_set
 
 from densenets.analysis.error_types import NOTHING, SPECIAL, TYPES, error_types, errors_of
 from densenets.analysis.matching import match
 from densenets.metrics.coco_map import evaluate
 from densenets.metrics.predictions import columns_of
-
-sys.path.append(str(Path(__file__).parent.parent / "metrics"))
-from sets import random_set
 
 CAT, DOG = 1, 2
 BOX = [100.0, 100.0, 100.0, 100.0]

@@ -3,13 +3,12 @@
 import json
 import math
 import os
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sets import IDS, ground_truth, shaken
+from sets import IDS
 
 from densenets.errors import DivergedError, InputError, StorageError
 from densenets.metrics import predictions
@@ -28,13 +27,8 @@ NAN, INF = math.nan, math.inf
 
 
 @pytest.fixture
-def truth() -> dict:
-    return ground_truth(random.Random(5))
-
-
-@pytest.fixture
-def found(truth: dict) -> Columns:
-    return columns_of(shaken(random.Random(6), truth))
+def found(results: list[dict]) -> Columns:
+    return columns_of(results)
 
 
 def to_results(*detections: object) -> list[dict]:
