@@ -35,10 +35,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Ground:
-    """train: None where nothing is trained. judged: the split that all are judged on; source: how results name it."""
+    """judged: the split that all are judged on; source: how results name it. digests: of every split, by its part."""
 
-    kind: Kind
-    train: Any
     judged: Any
     source: dict[str, Any]
     digests: dict[str, str]
@@ -84,7 +82,7 @@ def open_ground(
     trained = [plan for plan in plans if plan.checkpoint is None]
     if not trained:
         judged, source = _open_judged(settings, training, kind, others[0].description.classes)
-        return Ground(kind, None, judged, source, {"judged data": fingerprint(judged)})
+        return Ground(judged, source, {"judged data": fingerprint(judged)})
     refuse_bad_trainer(training)
     train, val = kind.open_training(training)
     _try_models(kind, training, trained, train, val)
@@ -92,7 +90,7 @@ def open_ground(
     if settings.split not in (None, training.val_split):
         judged, source = _open_judged(settings, training, kind, train.classes)
     splits = {"train data": train, "val data": val, "judged data": judged}
-    return Ground(kind, train, judged, source, {name: fingerprint(split) for name, split in splits.items()})
+    return Ground(judged, source, {name: fingerprint(split) for name, split in splits.items()})
 
 
 def data_words(training: Any) -> list[str]:
