@@ -6,7 +6,7 @@ from typing import Any
 
 from densenets.analysis.comparison import Cell, Comparison, Model
 from densenets.analysis.report.ranking import cost_cell
-from densenets.analysis.report.tables import Column, sortable, text_cell
+from densenets.analysis.report.tables import Column, row_head, sortable
 from densenets.analysis.report.words import MEASURES, doubtful, in_order, name, names, said, shortened
 from densenets.errors import printable
 from densenets.page import as_text
@@ -22,7 +22,7 @@ def costs(comparison: Comparison) -> str:
     measures = [measure for measure in MEASURES if any(measure.of(model) is not None for model in models)]
     columns = [Column("model", "name"), *(Column(measure.words, unit=measure.unit) for measure in measures)]
     rows = [
-        [text_cell(name(model.name), model.name, head=True), *(cost_cell(model, measure) for measure in measures)]
+        [row_head(name(model.name), model.name), *(cost_cell(model, measure) for measure in measures)]
         for model in models
     ]
     return (

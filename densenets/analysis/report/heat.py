@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from densenets.analysis.comparison import Comparison, Interval, Model
-from densenets.analysis.report.tables import Column, number, scrolling, sortable, text_cell
+from densenets.analysis.report.tables import Column, number, row_head, scrolling, sortable
 from densenets.analysis.report.words import (
     finite,
     in_order,
@@ -18,6 +18,7 @@ from densenets.analysis.report.words import (
 from densenets.page import as_text
 
 SHADES = 10  # CSS classes h0..h9
+MANY = 14  # classes that stand below each other without a scroll bar
 
 
 def section(comparison: Comparison) -> str:
@@ -61,15 +62,11 @@ def _classes(models: Sequence[Model], classes: Sequence[str], single: str) -> st
         return ""
     columns = [Column("class", "name"), *(Column(shortened(model.name, 24), falling=True) for model in models)]
     rows = [
-        [
-            text_cell(name(item, 40), item, head=True),
-            *(_cell(model.per_class.get(item, Interval(None))) for model in models),
-        ]
+        [row_head(name(item, 40), item), *(_cell(model.per_class.get(item, Interval(None))) for model in models)]
         for item in classes
     ]
-    table = sortable(f"{single} by class", columns, rows).replace('"data sortable"', '"data sortable heat"')
-    tall = table.replace('class="scroll"', 'class="scroll tall"') if len(classes) > 14 else table
-    return f"<h3>By class</h3>{tall}"
+    room = "tall" if len(classes) > MANY else ""
+    return f"<h3>By class</h3>{sortable(f'{single} by class', columns, rows, kind='heat', room=room)}"
 
 
 def _cell(interval: Interval) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from densenets.analysis.comparison import Cell, Comparison, Interval, Model
 from densenets.analysis.report.front import tie_groups
 from densenets.analysis.report.heat import scores_of
-from densenets.analysis.report.tables import Column, number, sortable, text_cell
+from densenets.analysis.report.tables import Column, number, row_head, sortable
 from densenets.analysis.report.words import (
     BY_KEY,
     MISSING,
@@ -143,7 +143,7 @@ def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[st
     mean = sum(trained) / len(trained) if trained else None
     return [
         _rank(model, letters),
-        text_cell(f"{name(model.name)}{_about(comparison, model)}", model.name, head=True),
+        row_head(f"{name(model.name)}{_about(comparison, model)}", model.name),
         _score(interval_of(model, ranked), "strong"),
         _spread(model, ranked),
         *(_plain(interval_of(model, key)) for key in others),

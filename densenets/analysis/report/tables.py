@@ -22,19 +22,28 @@ def number(value: float | None, shown: str, kind: str = "") -> str:
     return f'<td class="{f"number {kind}".strip()}" data-sort="{sort}">{shown}</td>'
 
 
-def text_cell(shown: str, value: str, *, head: bool = False) -> str:
-    """A cell that sorts by the text `value`; shown: HTML. head: it names its row."""
-    tag, scope = ("th", ' scope="row"') if head else ("td", "")
-    return f'<{tag}{scope} class="text" data-text="{as_text(value[:200])}">{shown}</{tag}>'
+def row_head(shown: str, value: str) -> str:
+    """The cell that names its row and sorts by the text `value`; shown: HTML."""
+    return f'<th scope="row" class="text" data-text="{as_text(value[:200])}">{shown}</th>'
 
 
-def sortable(label: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], first: int = -1) -> str:
-    """A table whose headings are buttons; rows: cells as HTML; first: the column that the rows are in order of."""
+def sortable(
+    label: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    first: int = -1,
+    kind: str = "",
+    room: str = "",
+) -> str:
+    """A table whose headings are buttons; rows: cells as HTML; first: the column that the rows are in order of.
+
+    kind, room: CSS classes of the table and of the room that it scrolls in.
+    """
     heads = "".join(_head(column, at == first) for at, column in enumerate(columns))
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return scrolling(
-        label, f'<table class="data sortable"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    )
+    look = f"data sortable {kind}".strip()
+    return scrolling(label, f'<table class="{look}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>', room)
 
 
 def _head(column: Column, sorted_by: bool) -> str:
