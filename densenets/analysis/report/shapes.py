@@ -2,11 +2,10 @@
 
 import unicodedata
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
 from densenets.analysis.report.words import shortened
-from densenets.errors import printable
+from densenets.page import as_text
 
 COLOURS = 8  # CSS classes s0..s7
 LETTER = 13.0  # px, the size of the letters
@@ -73,13 +72,13 @@ def svg(shapes: Sequence[Shape], size: tuple[float, float], description: str) ->
     """The plot as a part of the page, described for those who cannot see it; size: width and height in px."""
     width, height = size
     inside = "".join(map(_written, shapes))
-    words = escape(printable(description))
+    words = as_text(description)
     return f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{words}">{inside}</svg>'
 
 
-def sample(series: int, dash: int | None = None) -> str:
-    """The mark of a model for a legend, over a piece of its line where that has one."""
-    line = "" if dash is None else _line(Line([(1, 8), (27, 8)], f"line {colour_class(series)}", dash))
+def sample(series: int, dash: int) -> str:
+    """The mark of a model for a legend, over a piece of its line."""
+    line = _line(Line([(1, 8), (27, 8)], f"line {colour_class(series)}", dash))
     return f'<svg class="sample" viewBox="0 0 28 16" aria-hidden="true">{line}{_mark(Mark(14, 8, series))}</svg>'
 
 
@@ -96,7 +95,7 @@ def _line(line: Line) -> str:
 
 
 def _mark(mark: Mark) -> str:
-    title = f"<title>{escape(printable(mark.title))}</title>" if mark.title else ""
+    title = f"<title>{as_text(mark.title)}</title>" if mark.title else ""
     look = f'class="mark {colour_class(mark.series)}"'
     shape = corners(mark.series)
     if not shape:
@@ -107,7 +106,7 @@ def _mark(mark: Mark) -> str:
 
 def _words(words: Words) -> str:
     turn = f' transform="rotate(-90 {words.x:.1f} {words.y:.1f})"' if words.turned else ""
-    text = escape(shortened(words.text, 200))
+    text = as_text(shortened(words.text, 200))
     return (
         f'<text class="{words.look}" x="{words.x:.1f}" y="{words.y:.1f}" text-anchor="{words.anchor}"{turn}>'
         f"{text}</text>"
