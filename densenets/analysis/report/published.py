@@ -84,7 +84,7 @@ def figures_of(model: Model) -> list[Figure]:
 
 def section(comparison: Comparison) -> str:
     """A table of its own, told apart from ours in every row; "" where nothing was published for these nets."""
-    rows = "".join(_rows(comparison, model) for model in in_order(comparison))
+    rows = "".join(map(_rows, in_order(comparison)))
     if not rows:
         return ""
     single = "AP" if comparison.task == "detection" else "mIoU"
@@ -106,7 +106,7 @@ def section(comparison: Comparison) -> str:
     )
 
 
-def _rows(comparison: Comparison, model: Model) -> str:
+def _rows(model: Model) -> str:
     figures = figures_of(model)
     return "".join(_row(model, figure, len(figures) if at == 0 else 0) for at, figure in enumerate(figures))
 
