@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from densenets.analysis.compare import protocol
-from densenets.analysis.compare.grid import RESULTS, Plan
+from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.ground import Ground
 from densenets.analysis.compare.supervisor import read_state
 from densenets.analysis.comparison import Cell, Model, State
 from densenets.build import canvas_of
 from densenets.config import Compare
 from densenets.errors import DensenetsError, InputError, printable
-from densenets.run.evaluation import read_results
+from densenets.run.evaluation import RESULTS, read_results
 from densenets.run.folder import find_checkpoint
 from densenets.training.records import read_rows
 

@@ -13,7 +13,7 @@ from densenets.analysis.compare import protocol
 from densenets.analysis.compare.cells import Work
 from densenets.analysis.compare.engines import Stop, engine_of
 from densenets.analysis.compare.finish import finish, timed_on
-from densenets.analysis.compare.grid import RESULTS, Plan, parse_training, plan_grid, task_of_grid
+from densenets.analysis.compare.grid import Plan, parse_training, plan_grid, task_of_grid
 from densenets.analysis.compare.ground import (
     StandIn,
     open_ground,
@@ -30,6 +30,7 @@ from densenets.data.cores import cores
 from densenets.errors import InputError, Stopped, WorkerError, printable
 from densenets.files import file_name
 from densenets.heads import task_of
+from densenets.run.evaluation import RESULTS
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, only_one
 
 SIGNALS = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit codes of a training that was asked to stop, and saved

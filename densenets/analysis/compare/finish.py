@@ -12,7 +12,7 @@ import torch
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.cells import Work, models_of
 from densenets.analysis.compare.gallery import choose, draw_cell, draw_truth
-from densenets.analysis.compare.grid import RESULTS, Plan
+from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.progress import watched
 from densenets.analysis.compare.scoring import (
     OF_CLASS,
@@ -37,7 +37,7 @@ from densenets.config import Compare
 from densenets.data.decode import read_image
 from densenets.errors import DensenetsError, InputError, printable
 from densenets.run.device import device_of
-from densenets.run.evaluation import read_results
+from densenets.run.evaluation import RESULTS, read_results
 from densenets.run.folder import Outcome, provenance, write_json
 from densenets.run.model import load
 from densenets.storage import sha256

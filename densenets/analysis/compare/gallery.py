@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 
 from densenets import draw
-from densenets.analysis.compare.grid import RESULTS
 from densenets.analysis.compare.scoring import predictions_of
 from densenets.data.dataset import DetectionSplit
-from densenets.run.evaluation import read_results
+from densenets.run.evaluation import RESULTS, read_results
 from densenets.run.model import load
 from densenets.run.prediction import segment
 from densenets.storage import write_durably

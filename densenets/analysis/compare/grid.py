@@ -13,6 +13,7 @@ from densenets.config import Compare, ReadingRules, TrainDetection, Training, Tr
 from densenets.errors import InputError, printable
 from densenets.files import file_name
 from densenets.heads import COMMANDS, HEADS, heads_of
+from densenets.run.evaluation import RESULTS
 
 SETTINGS: dict[str, type[Training]] = {"detection": TrainDetection, "segmentation": TrainSegmentation}
 REFUSED = {  # flags of a training that the grid sets
@@ -26,7 +27,6 @@ REFUSED = {  # flags of a training that the grid sets
     "print_config": "train-det and train-seg have it",
 }
 DATA = ("data", "train_annotations", "config")
-RESULTS = "results.json"
 JUDGED = "judged"  # folder of a cell's judging on another split than the training's
 
 

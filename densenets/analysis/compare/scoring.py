@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from densenets.analysis.compare.grid import RESULTS
 from densenets.analysis.comparison import Difference, Interval, Model
 from densenets.analysis.uncertainty import (
     Samples,
@@ -19,7 +18,7 @@ from densenets.analysis.uncertainty import (
 from densenets.errors import InputError, printable
 from densenets.metrics.image_counts import IMAGE_COUNTS, read_image_counts
 from densenets.metrics.predictions import Columns, read_predictions
-from densenets.run.evaluation import read_results
+from densenets.run.evaluation import RESULTS, read_results
 
 RANKED_BY = {"detection": "AP", "segmentation": "mIoU"}
 OF_CLASS = {"detection": "AP", "segmentation": "IoU"}
