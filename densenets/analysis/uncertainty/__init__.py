@@ -6,7 +6,7 @@ together; the images stand in the order of their ids.
 """
 
 from densenets.analysis.uncertainty.detection import detection_samples
-from densenets.analysis.uncertainty.intervals import Samples, difference, interval, mean_of, undefined
+from densenets.analysis.uncertainty.intervals import Samples, difference, interval, mean_of
 from densenets.analysis.uncertainty.segmentation import segmentation_samples
 
 __all__ = [
@@ -16,5 +16,4 @@ __all__ = [
     "interval",
     "mean_of",
     "segmentation_samples",
-    "undefined",
 ]

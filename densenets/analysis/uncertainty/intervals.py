@@ -26,15 +26,10 @@ class Samples:
 def interval(samples: Samples, name: str, level: float = 0.95) -> Interval:
     """The value of the whole set, between the percentiles that hold the part `level` of the draws.
 
-    Draws that leave the number undefined are left out, see `undefined`; without any other there are no ends, and none
-    where the whole set leaves it undefined.
+    Draws that leave the number undefined are left out; without any other there are no ends, and none where the whole
+    set leaves it undefined.
     """
     return _interval(samples.values[name], samples.draws[name], level)
-
-
-def undefined(samples: Samples, name: str) -> int:
-    """In how many draws the number is undefined."""
-    return int(np.isnan(samples.draws[name]).sum())
 
 
 def difference(first: Samples, second: Samples, name: str, level: float = 0.95) -> tuple[Interval, bool]:
