@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from densenets.analysis.comparison import Comparison, Interval, Model
+from densenets.analysis.report.style import SHADES
 from densenets.analysis.report.tables import Column, number, row_head, scrolling, sortable
 from densenets.analysis.report.words import (
+    MISSING,
     finite,
     in_order,
     interval_of,
@@ -17,7 +19,6 @@ from densenets.analysis.report.words import (
 )
 from densenets.page import as_text
 
-SHADES = 10  # CSS classes h0..h9
 MANY = 14  # classes that stand below each other without a scroll bar
 
 
@@ -32,7 +33,7 @@ def section(comparison: Comparison) -> str:
     title = "By class and size of object" if single == "AP" else "By class"
     words = (
         f"Means over seeds; below, the {comparison.level:.0%} interval over images. Darker is higher, on one scale "
-        f"from 0 to 1. – : nothing of the kind is in the split."
+        f"from 0 to 1. {MISSING} : nothing of the kind is in the split."
     )
     tables = _scores(models, scores) + _classes(models, classes, single)
     return f'<section id="classes"><h2>{title}</h2><p class="quiet">{words}</p>{tables}</section>'
@@ -71,8 +72,12 @@ def _classes(models: Sequence[Model], classes: Sequence[str], single: str) -> st
 
 def _cell(interval: Interval) -> str:
     value = finite(interval.value)
-    if value is None:
-        return number(None, "–")
-    shade = min(SHADES - 1, max(0, int(value * SHADES)))
+    shade = "" if value is None else f"h{min(len(SHADES) - 1, max(0, int(value * len(SHADES))))}"
+    return score_cell(interval, shade)
+
+
+def score_cell(interval: Interval, kind: str = "") -> str:
+    """A score over the ends of its interval, where it has any; kind: CSS class."""
     ends = span(interval)
-    return number(value, f"{score(value)}{f'<small>{ends}</small>' if ends else ''}", f"h{shade}")
+    below = f"<small>{ends}</small>" if ends else ""
+    return number(finite(interval.value), score(interval.value) + below, kind)

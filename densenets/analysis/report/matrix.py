@@ -2,7 +2,7 @@
 
 from densenets.analysis.comparison import Comparison, Difference, Interval
 from densenets.analysis.report.tables import scrolling
-from densenets.analysis.report.words import finite, in_order, name, signed, span, title_of
+from densenets.analysis.report.words import MISSING, finite, in_order, name, signed, span, title_of
 from densenets.page import as_text
 
 
@@ -40,7 +40,7 @@ def _both(row: Difference) -> dict[tuple[str, str], Difference]:
 def _cell(known: dict[tuple[str, str], Difference], row: str, column: str) -> str:
     found = known.get((row, column))
     if found is None or found.difference.value is None:
-        return '<td class="number none">·</td>' if row == column else '<td class="number">–</td>'
+        return '<td class="number none">·</td>' if row == column else f'<td class="number">{MISSING}</td>'
     value = found.difference.value
     kind, mark = ("even", "=") if found.tie else ("up", "▲") if value > 0 else ("down", "▼")
     ends = span(found.difference, signed)

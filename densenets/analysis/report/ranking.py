@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from densenets.analysis.comparison import Cell, Comparison, Interval, Model
 from densenets.analysis.report.front import tie_groups
-from densenets.analysis.report.heat import scores_of
+from densenets.analysis.report.heat import score_cell, scores_of
 from densenets.analysis.report.tables import Column, number, row_head, sortable
 from densenets.analysis.report.words import (
     BY_KEY,
@@ -22,7 +22,6 @@ from densenets.analysis.report.words import (
     score,
     shortened,
     signed,
-    span,
     three,
     title_of,
     with_span,
@@ -144,7 +143,7 @@ def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[st
     return [
         _rank(model, letters),
         row_head(f"{name(model.name)}{_about(comparison, model)}", model.name),
-        _score(interval_of(model, ranked), "strong"),
+        score_cell(interval_of(model, ranked), "strong"),
         _spread(model, ranked),
         *(_plain(interval_of(model, key)) for key in others),
         _latency(model),
@@ -195,12 +194,6 @@ def _unequal(model: Model) -> list[str]:
     more = [f"and {plural(len(known) - FEW, 'setting')} more"] if len(known) > FEW else []
     here = ["<b>not trained here</b>"] if model.stands_in else []
     return [*here, *([f"unlike the protocol: {', '.join([*known[:FEW], *more])}"] if known else [])]
-
-
-def _score(interval: Interval, kind: str = "") -> str:
-    ends = span(interval)
-    below = f"<small>{ends}</small>" if ends else ""
-    return number(finite(interval.value), score(interval.value) + below, kind)
 
 
 def _plain(interval: Interval) -> str:
