@@ -81,9 +81,10 @@ def groups_of(comparison: Comparison) -> dict[str, str]:
 def section(comparison: Comparison) -> str:
     """The table, sorted by rank; every heading sorts."""
     letters = groups_of(comparison)
-    columns, scores = _columns(comparison), _scores(comparison)
-    rows = [_row(comparison, model, letters.get(model.name, ""), scores) for model in in_order(comparison)]
-    shared = shared_by(comparison.models)
+    scores, shared = _scores(comparison), shared_by(comparison.models)
+    timed = comparison.seconds_compare
+    columns = _columns(scores, timed)
+    rows = [_row(model, letters.get(model.name, ""), scores, shared, timed) for model in in_order(comparison)]
     doubts = " Some latencies are doubtful, see Cost." if doubtful(comparison.models) else ""
     alike = f" All models: {', '.join(shared)}." if shared else ""
     return (
@@ -121,8 +122,9 @@ def _scores(comparison: Comparison) -> list[str]:
     return [comparison.ranked_by, *rest]
 
 
-def _columns(comparison: Comparison) -> list[Column]:
-    ranked, *others = _scores(comparison)
+def _columns(scores: Sequence[str], timed: bool) -> list[Column]:
+    """timed: how long the trainings took can be compared."""
+    ranked, *others = scores
     costs = [Column(measure.words, unit=measure.unit) for measure in MEASURED]
     return [
         Column("rank", "first"),
@@ -132,23 +134,23 @@ def _columns(comparison: Comparison) -> list[Column]:
         *(Column(title_of(key), falling=True) for key in others),
         Column(BY_KEY["p50"].words, unit="ms"),
         *costs,
-        *([Column("training")] if comparison.seconds_compare else []),
+        *([Column("training")] if timed else []),
     ]
 
 
-def _row(comparison: Comparison, model: Model, letters: str, scores: Sequence[str]) -> list[str]:
+def _row(model: Model, letters: str, scores: Sequence[str], shared: Sequence[str], timed: bool) -> list[str]:
     ranked, *others = scores
     trained = [cell.seconds for cell in model.cells if cell.seconds is not None]
     mean = sum(trained) / len(trained) if trained else None
     return [
         _rank(model, letters),
-        row_head(f"{name(model.name)}{_about(comparison, model)}", model.name),
+        row_head(f"{name(model.name)}{_about(model, shared)}", model.name),
         score_cell(interval_of(model, ranked), "strong"),
         _spread(model, ranked),
         *(_plain(interval_of(model, key)) for key in others),
         _latency(model),
         *(cost_cell(model, measure) for measure in MEASURED),
-        *([number(mean, duration(mean))] if comparison.seconds_compare else []),
+        *([number(mean, duration(mean))] if timed else []),
     ]
 
 
@@ -176,10 +178,9 @@ def shared_by(models: Sequence[Model]) -> list[str]:
     return [column[0] for column in columns if len(set(column)) == 1]
 
 
-def _about(comparison: Comparison, model: Model) -> str:
+def _about(model: Model, shared: Sequence[str]) -> str:
     """What tells this model from the others, and how many of its cells have a number where some have none."""
-    shared = {name(model.name), *shared_by(comparison.models)}
-    words = [word for word in settings_of(model) if word not in shared]
+    words = [word for word in settings_of(model) if word not in (name(model.name), *shared)]
     words += _unequal(model)
     done = sum(cell.state == "done" for cell in model.cells)
     if done < len(model.cells):
