@@ -11,29 +11,6 @@ from densenets.analysis.report.words import in_order, said
 from densenets.errors import printable
 from densenets.storage import write_durably
 
-FIRST = (
-    "rank",
-    "tied_with",
-    "model",
-    "task",
-    "backbone",
-    "head",
-    "width",
-    "canvas_height",
-    "canvas_width",
-    "weights",
-    "padding",
-    "normalize",
-    "stands_in",
-    "differs",
-    "cell",
-    "seed",
-    "state",
-    "fault",
-    "folder",
-    "seconds",
-    "where",
-)
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the start of one
 NO_TIMES = ("drift", "cores")
 
@@ -50,7 +27,7 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
-    columns = dict.fromkeys([*FIRST, *(column for row in rows for column in row)])
+    columns = dict.fromkeys(column for row in rows for column in row)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), restval="")
     writer.writeheader()
