@@ -4,10 +4,14 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from densenets.analysis.comparison import Comparison, Picture
 from densenets.analysis.report.words import in_order, name, shortened
 from densenets.page import as_text
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BYTES = 3_000_000  # of all pictures, before they become text
 SIDES = (960, 720, 560, 420, 320, 240, 160)  # px, tried in turn where a file is too large for its share
@@ -75,7 +79,7 @@ def embedded(folder: Path, file: str, most: int) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 
-def _smaller(picture: "Image.Image", most: int) -> bytes:  # type: ignore[name-defined] # noqa: F821
+def _smaller(picture: "Image", most: int) -> bytes:
     content = b""
     for side in SIDES:
         small = picture.copy()
