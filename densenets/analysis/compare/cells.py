@@ -44,10 +44,7 @@ class Work:
         return [plan for plan in self.plans if self.state(plan) == "done"]
 
     def state(self, plan: Plan) -> str:
-        if plan.name in self.lost:
-            return "failed"
-        found = str(read_state(plan.folder(self.out)).get("state", "waiting"))
-        return found if found != "done" or (plan.results(self.out) / RESULTS).is_file() else "waiting"
+        return "failed" if plan.name in self.lost else state_of(plan, self.out)
 
     def checkpoint(self, plan: Plan) -> Path:
         return find_checkpoint(plan.checkpoint or str(plan.folder(self.out)))
@@ -58,6 +55,12 @@ class Work:
             self.lost[plan.name] = f"{printable(fault.filename)}: cannot be read: {fault.strerror}"
         else:
             self.lost[plan.name] = (str(fault) or type(fault).__name__).splitlines()[0]
+
+
+def state_of(plan: Plan, out: Path) -> str:
+    """How a cell was left; one that is done without its results waits to be judged again."""
+    found = str(read_state(plan.folder(out)).get("state", "waiting"))
+    return found if found != "done" or (plan.results(out) / RESULTS).is_file() else "waiting"
 
 
 def models_of(work: Work) -> list[Model]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from densenets.analysis.compare import protocol
-from densenets.analysis.compare.cells import Work
+from densenets.analysis.compare.cells import Work, state_of
 from densenets.analysis.compare.engines import Stop, engine_of
 from densenets.analysis.compare.finish import finish, timed_on
 from densenets.analysis.compare.grid import Plan, parse_training, plan_grid, task_of_grid
@@ -30,7 +30,6 @@ from densenets.data.cores import cores
 from densenets.errors import InputError, Stopped, WorkerError, printable
 from densenets.files import file_name
 from densenets.heads import task_of
-from densenets.run.evaluation import RESULTS
 from densenets.run.folder import Outcome, find_checkpoint, new_folder, only_one
 
 SIGNALS = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit codes of a training that was asked to stop, and saved
@@ -115,14 +114,9 @@ def _name(settings: Compare, training: Any, others: Sequence[StandIn]) -> str:
     return file_name("-".join([data, *heads]))
 
 
-def is_done(plan: Plan, out: Path) -> bool:
-    done = read_state(plan.folder(out)).get("state") == "done"
-    return done and (plan.results(out) / RESULTS).is_file()
-
-
 def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: int) -> None:
     """Every cell that is not done. Raises Stopped."""
-    todo = [plan for plan in plans if not is_done(plan, out)]
+    todo = [plan for plan in plans if state_of(plan, out) != "done"]
     if not todo:
         return
     session = f"{os.getpid()}-{time.time_ns()}"
@@ -130,7 +124,7 @@ def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: i
     with Stop() as stop, Progress(plans, out, session, at_once) as progress:
         engine.run(jobs, stop, progress.look)
     if stop.asked:
-        done = sum(is_done(plan, out) for plan in plans)
+        done = sum(state_of(plan, out) == "done" for plan in plans)
         raise Stopped(f"stopped; {done} of {len(plans)} cells are done; the same command goes on", stop.asked)
 
 
@@ -144,7 +138,7 @@ def _job(plan: Plan, out: Path, session: str, threads: int, at_once: int) -> Job
 
 def _told(asked: Sequence[Plan], work: Work, outcome: Outcome | None) -> Outcome:
     """Raises WorkerError, which carries the outcome, where a cell failed or has lost its files."""
-    lines = [_failure(plan, work.out) for plan in asked if not is_done(plan, work.out)]
+    lines = [_failure(plan, work.out) for plan in asked if state_of(plan, work.out) != "done"]
     again = ["the same command tries again and repeats nothing that is done"] if lines else []
     lines += [f"{name}: {fault}; its folder is not whole" for name, fault in work.lost.items()]
     if lines or outcome is None:
