@@ -1,8 +1,6 @@
 """The cells of a comparison as they were left, and the models they are of."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +19,7 @@ from densenets.training.records import read_rows
 
 @dataclass
 class Work:
-    """What an end is about: the flags, the trainings' settings, and every cell, done or not.
+    """What an end is about: the flags, the trainings' settings, and what was agreed on: every cell, done or not.
 
     lost: why a cell that was done cannot be shown as that, by its name.
     """
@@ -30,18 +28,13 @@ class Work:
     training: Any
     task: str
     ground: Ground
-    plans: Sequence[Plan]
+    agreed: protocol.Agreed
     out: Path
     lost: dict[str, str] = field(default_factory=dict)
 
-    @cached_property
-    def alike(self) -> dict[str, Any]:
-        """The protocol, as it is written down."""
-        return dict((protocol.read(self.out) or {})["alike"])
-
     @property
     def done(self) -> list[Plan]:
-        return [plan for plan in self.plans if self.state(plan) == "done"]
+        return [plan for plan in self.agreed.cells if self.state(plan) == "done"]
 
     def state(self, plan: Plan) -> str:
         return "failed" if plan.name in self.lost else state_of(plan, self.out)
@@ -67,7 +60,7 @@ def models_of(work: Work) -> list[Model]:
     """In the order of the plans, each with all of its cells."""
     found: dict[str, Model] = {}
     differs = _differing(work)
-    for plan in work.plans:
+    for plan in work.agreed.cells:
         if plan.model not in found:
             found[plan.model] = _model(work, plan)
             found[plan.model].differs = differs[plan.model]
@@ -96,7 +89,7 @@ def _cell(work: Work, plan: Plan) -> Cell:
     run = _run_folder(work, plan)
     results, trained = read_results(plan.results(work.out) / RESULTS), read_results(run / RESULTS) if run else {}
     fault, seconds = work.lost.get(plan.name) or str(state.get("fault", "")), trained.get("seconds")
-    known, environment = cast(State, word), f"OMP_NUM_THREADS={work.alike['cell_threads']}"
+    known, environment = cast(State, word), f"OMP_NUM_THREADS={work.agreed.alike['cell_threads']}"
     return Cell(
         name=plan.name,
         model=plan.model,
@@ -150,8 +143,8 @@ def _device(trained: dict[str, Any]) -> str:
 def _differing(work: Work) -> dict[str, dict[str, Any]]:
     """By model: each entry of its recipe that is not as the protocol has it; of what the protocol leaves open each that
     is not the same for all."""
-    equal = work.alike
-    recipes = {plan.model: _recipe(work, plan) for plan in reversed(work.plans)}
+    equal = work.agreed.alike
+    recipes = {plan.model: _recipe(work, plan) for plan in reversed(work.agreed.cells)}
     names = {name for recipe in recipes.values() for name in recipe} - protocol.LOOSE
     open_ = {name for name in names if name not in equal and len({*map(repr, _values(recipes, name))}) > 1}
     return {

@@ -57,17 +57,17 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     refuse_other_classes(ground, others)
     equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
     with new_folder(out), only_one(out):
-        plans, asked = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
-        _tell_missing(plans, asked)
-        _run(asked, out, engine, threads, settings.jobs)
-        work = Work(settings, training, task, ground, plans, out)
-        return _told(asked, work, finish(work) if work.done else None)
+        agreed = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
+        _tell_missing(agreed)
+        _run(agreed.asked, out, engine, threads, settings.jobs)
+        work = Work(settings, training, task, ground, agreed, out)
+        return _told(work, finish(work) if work.done else None)
 
 
-def _tell_missing(plans: Sequence[Plan], asked: Sequence[Plan]) -> None:
+def _tell_missing(agreed: protocol.Agreed) -> None:
     """Checkpoints of earlier commands that moved: told now, not when all is trained."""
-    for plan in plans:
-        if plan.checkpoint is not None and plan not in asked:
+    for plan in agreed.cells:
+        if plan.checkpoint is not None and plan not in agreed.asked:
             try:
                 find_checkpoint(plan.checkpoint)
             except InputError as fault:
@@ -136,9 +136,9 @@ def _job(plan: Plan, out: Path, session: str, threads: int, at_once: int) -> Job
     return Job(plan.name, str(plan.folder(out).resolve()), session, steps, str(Path.cwd()), environment, at_once)
 
 
-def _told(asked: Sequence[Plan], work: Work, outcome: Outcome | None) -> Outcome:
+def _told(work: Work, outcome: Outcome | None) -> Outcome:
     """Raises WorkerError, which carries the outcome, where a cell failed or has lost its files."""
-    lines = [_failure(plan, work.out) for plan in asked if state_of(plan, work.out) != "done"]
+    lines = [_failure(plan, work.out) for plan in work.agreed.asked if state_of(plan, work.out) != "done"]
     again = ["the same command tries again and repeats nothing that is done"] if lines else []
     lines += [f"{name}: {fault}; its folder is not whole" for name, fault in work.lost.items()]
     if lines or outcome is None:

@@ -115,9 +115,9 @@ def _compared(work: Work, models: list[Model], found: dict[str, Found], where: d
         models=models,
         differences=rank(models, means, ranked_by, settings.level),
         pictures=_pictures(work, models),
-        protocol=work.alike,
+        protocol=work.agreed.alike,
         machine=where,
-        commands=(protocol.read(work.out) or {})["commands"],
+        commands=work.agreed.commands,
         produced_by=provenance(torch.device("cpu")),
     )
 
@@ -127,8 +127,8 @@ def _compared(work: Work, models: list[Model], found: dict[str, Found], where: d
 
 def _origin(work: Work, plan: Plan) -> dict[str, Any]:
     """What the scores of a cell follow from."""
-    source = sha256(plan.results(work.out) / SOURCE[work.task])
-    return {"source": source, "judged": work.alike["judged data"], "densenets": work.alike["densenets"]}
+    source, alike = sha256(plan.results(work.out) / SOURCE[work.task]), work.agreed.alike
+    return {"source": source, "judged": alike["judged data"], "densenets": alike["densenets"]}
 
 
 def _samples(work: Work, plan: Plan) -> Any:

@@ -58,10 +58,13 @@ def _host() -> dict[str, Any]:
 
 
 class Agreed(NamedTuple):
-    """cells: all of the comparison. asked: those of the present command; no other is run."""
+    """What comparison.json says. cells: all of the comparison. asked: those of the present command; no other is run.
+    alike: the protocol. commands: in the order they were given."""
 
     cells: list[Plan]
     asked: list[Plan]
+    alike: dict[str, Any]
+    commands: list[list[str]]
 
 
 def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], command: Sequence[str]) -> Agreed:
@@ -77,16 +80,17 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
         _refuse_another(out, before, task, equal, asked, known)
     cells = [*{**known, **{plan.name: plan for plan in asked}}.values()]
     commands = [*(line for line in before["commands"] if line != [*command]), [*command]]
+    protocol = {**before["alike"], **equal}
     content = {
         "format": FORMAT,
         "task": task,
-        "alike": {**before["alike"], **equal},
+        "alike": protocol,
         "cells": [asdict(plan) for plan in cells],
         "commands": commands,
         "machine": _host(),
     }
     write_json(out / FILE, content)
-    return Agreed(cells, asked)
+    return Agreed(cells, asked, protocol, commands)
 
 
 def read(out: Path) -> dict[str, Any] | None:
