@@ -20,7 +20,7 @@ from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
 from densenets.files import check_file
 from densenets.metrics.parts import part_file, part_files, remove_parts
-from densenets.run.folder import Outcome, find_checkpoint, provenance, rank, read_config, write_json
+from densenets.run.folder import Outcome, find_checkpoint, provenance, rank, read_config, run_of, write_json
 from densenets.run.kind import Kind
 from densenets.run.model import describe, load
 from densenets.run.workers import HeedTheOthers, telling_of_the_dead
@@ -204,7 +204,7 @@ def earlier_data(checkpoint: str) -> dict[str, Any] | None:
     """What the run of a checkpoint was judged on, or is to be. Its results tell, or while it has none the checkpoint
     itself, or the run's settings; None where nobody does, as of a single file of an older version."""
     file = find_checkpoint(checkpoint)
-    run = file.parent.parent if file.parent.name == "checkpoints" else None
+    run = run_of(file)
     tellers: list[Callable[[], object]] = [
         lambda: read_results(run / RESULTS).get("data") if run else None,
         lambda: read_checkpoint(file).get(JUDGED_ON),

@@ -191,6 +191,17 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
+def run_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint's file lies in; None where it lies in none."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+
+
+def name_of(checkpoint: Path) -> str:
+    """That of its run folder, or of a file that lies in none."""
+    file = Path(os.path.abspath(checkpoint))  # noqa: PTH100  (resolve() would name the end of a link)
+    return (run_of(file) or file.with_suffix("")).name
+
+
 def find_checkpoint(path: str) -> Path:
     """A checkpoint file, or a run folder's best one (its last, where none was judged). Raises InputError."""
     given = Path(path)

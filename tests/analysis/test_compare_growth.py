@@ -8,6 +8,7 @@ import pytest
 import torch
 from comparisons import CELLS, GRID, Done, Here, compare_here
 
+from densenets.analysis.compare.ground import read_stand_ins
 from densenets.analysis.comparison import Comparison
 from densenets.errors import WorkerError
 
@@ -106,6 +107,18 @@ def test_checkpoints_of_one_training_but_for_the_seed_are_one_model(
     outcome, _ = compare_here(monkeypatch, tmp_path / "out", done.data, checkpoints=runs, split="test")
     (model,) = outcome.results["models"]
     assert [cell["seed"] for cell in model["cells"]] == [0, 5]
+
+
+def test_a_file_in_no_run_folder_takes_nothing_from_what_lies_around_it(done: Done, tmp_path: Path) -> None:
+    saved = torch.load(done.out / "cells" / CELLS[0] / "checkpoints/best.ckpt", weights_only=True)
+    del saved["origin"]
+    (tmp_path / "results.json").write_text('{"seed": 7, "epochs": 9}')
+    for folder in ("checkpoints", "loose"):
+        (tmp_path / folder).mkdir()
+        torch.save(saved, tmp_path / folder / "net.ckpt")
+    inside, loose = read_stand_ins([str(tmp_path / name / "net.ckpt") for name in ("checkpoints", "loose")])
+    assert (inside.seed, inside.epochs) == (7, 9)
+    assert (loose.seed, loose.epochs) == (None, None)
 
 
 def test_what_a_stand_in_does_not_share_is_told_and_where_it_is_lost_it_alone_fails(

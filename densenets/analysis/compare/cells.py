@@ -13,7 +13,7 @@ from densenets.build import canvas_of
 from densenets.config import Compare
 from densenets.errors import DensenetsError, InputError, printable
 from densenets.run.evaluation import RESULTS, read_results
-from densenets.run.folder import find_checkpoint
+from densenets.run.folder import find_checkpoint, run_of
 from densenets.training.records import read_rows
 
 
@@ -106,9 +106,9 @@ def _cell(work: Work, plan: Plan) -> Cell:
 
 
 def _run_folder(work: Work, plan: Plan) -> Path | None:
-    """Of its training; None where the checkpoint is gone."""
+    """Of its training; None where the checkpoint is gone, or lies in none."""
     try:
-        return plan.folder(work.out) if plan.checkpoint is None else work.checkpoint(plan).parent.parent
+        return plan.folder(work.out) if plan.checkpoint is None else run_of(work.checkpoint(plan))
     except DensenetsError:
         return None
 

@@ -18,7 +18,7 @@ from densenets.errors import InputError, Problems, printable
 from densenets.files import file_name, free_name
 from densenets.run.detection import Detection
 from densenets.run.evaluation import RESULTS, earlier_data, read_results
-from densenets.run.folder import find_checkpoint
+from densenets.run.folder import find_checkpoint, name_of, run_of
 from densenets.run.kind import Kind
 from densenets.run.model import load
 from densenets.run.resume import fingerprint
@@ -63,7 +63,7 @@ def read_stand_ins(places: Sequence[str]) -> list[StandIn]:
         _, description = load(place)
         origin = read_checkpoint(file).get("origin")
         recipe = dict(origin) if isinstance(origin, dict) else {}
-        results = read_results(file.parent.parent / RESULTS)
+        results = read_results(run / RESULTS) if (run := run_of(file)) else {}
         seed = _whole(recipe.pop("seed", results.get("seed")))
         epochs = _whole(recipe.get("epochs", results.get("epochs")))
         found.append(StandIn(place, file, description, recipe, seed, epochs, earlier_data(place)))
@@ -163,7 +163,7 @@ def plan_stand_ins(settings: Compare, training: Any, others: Sequence[StandIn], 
     plans: list[Plan] = []
     names: dict[str, str] = {}
     for other in others:
-        name = _free_name(other, {*taken, *(plan.name for plan in plans)})
+        name = free_name(file_name(name_of(other.file)), {*taken, *(plan.name for plan in plans)})
         shape = {key: value for key, value in other.description.plain().items() if key != "weights"}
         key = repr((shape, other.recipe, other.seed is None and name, not other.recipe and name))
         known = other.description
@@ -188,12 +188,6 @@ def plan_stand_ins(settings: Compare, training: Any, others: Sequence[StandIn], 
             plan.model = name  # the same training twice is no second seed
         plans.append(plan)
     return plans
-
-
-def _free_name(other: StandIn, taken: set[str]) -> str:
-    file = other.file
-    stem = file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
-    return free_name(file_name(stem or file.stem), taken)
 
 
 def words_of_data(words: Sequence[str], others: Sequence[StandIn]) -> list[str]:

@@ -15,7 +15,7 @@ from densenets.config.detection import options_of
 from densenets.errors import InputError, printable
 from densenets.files import free_name
 from densenets.heads import task_of
-from densenets.run.folder import find_checkpoint
+from densenets.run.folder import find_checkpoint, name_of
 from densenets.run.model import load
 from densenets.run.segmentation import size_seen
 
@@ -39,7 +39,7 @@ def nets_of(settings: Profile) -> dict[str, Net]:
         return {name: Net(fresh(description), description, None)}
     found: dict[str, Net] = {}
     for place in settings.checkpoint:
-        found[free_name(_name(place), found)] = _loaded(place, settings.size)
+        found[free_name(name_of(find_checkpoint(place)), found)] = _loaded(place, settings.size)
     return found
 
 
@@ -88,11 +88,3 @@ def _loaded(place: str, size: int | list[int] | None) -> Net:
     elif size is not None:
         raise InputError(f"--size: {printable(place)}: a detector sees pictures on the canvas of its training")
     return Net(model, description, find_checkpoint(place))
-
-
-def _name(place: str) -> str:
-    """That of the run folder, or of a file that lies in none."""
-    path = Path(place).resolve()
-    if path.suffix == ".ckpt":
-        path = path.parent.parent if path.parent.name == "checkpoints" else path.with_suffix("")
-    return path.name
