@@ -48,13 +48,22 @@ def _pair(split: DetectionSplit, row: int, found: Columns) -> tuple[np.ndarray, 
     except InputError as fault:
         log.warning("warning: missing in the sheet of pictures: %s", fault)
         return EMPTY, EMPTY
+    return truth_over(image, split, row), found_over(image, split, row, found)
+
+
+def truth_over(image: np.ndarray, split: DetectionSplit, row: int) -> np.ndarray:
+    """The (H, W, 3) image at an index of the split with its objects; crowds are marked as ignored."""
     boxes, labels, crowd = split.target(row)
-    truth = draw.draw_boxes(image, boxes[~crowd], labels[~crowd], None, split.classes, ignore=boxes[crowd])
+    return draw.draw_boxes(image, boxes[~crowd], labels[~crowd], None, split.classes, ignore=boxes[crowd])
+
+
+def found_over(image: np.ndarray, split: DetectionSplit, row: int, found: Columns) -> np.ndarray:
+    """Likewise with what was found, of scores from THRESHOLD."""
     here = found.take((found.image == split.image_ids[row]) & (found.score >= THRESHOLD))
     corners = np.concatenate([here.box[:, :2], here.box[:, :2] + here.box[:, 2:]], axis=1).astype(np.float32)
     label_of = {int(category): label for label, category in enumerate(split.category_ids)}
     labels = np.array([label_of[category] for category in here.category.tolist()], dtype=np.int64)
-    return truth, draw.draw_boxes(image, corners, labels, here.score, split.classes)
+    return draw.draw_boxes(image, corners, labels, here.score, split.classes)
 
 
 # Classes

@@ -14,12 +14,12 @@ from densenets.analysis.compare.scoring import predictions_of
 from densenets.data.dataset import DetectionSplit
 from densenets.run.evaluation import RESULTS, read_results
 from densenets.run.model import load
+from densenets.run.pictures import found_over, truth_over
 from densenets.run.prediction import segment
 from densenets.storage import write_durably
 
 LONGEST = 640  # px of a side
 QUALITY = 85
-THRESHOLD = 0.3  # of scores, as in the sheet of a run
 
 
 def choose(split: Any, count: int) -> list[int]:
@@ -37,8 +37,7 @@ def draw_truth(split: Any, rows: Sequence[int], out: Path, place: str) -> list[s
     for row in rows:
         image = split.picture(row)
         if isinstance(split, DetectionSplit):
-            boxes, labels, crowd = split.target(row)
-            drawn = draw.draw_boxes(image, boxes[~crowd], labels[~crowd], None, split.classes, ignore=boxes[crowd])
+            drawn = truth_over(image, split, row)
         else:
             drawn = draw.draw_classes(image, split.truth(row).ids.numpy(), split.palette)
         found.append(_write(drawn, out, f"{place}-{row}.jpg"))
@@ -55,15 +54,7 @@ def draw_cell(
 
 def _boxes(split: DetectionSplit, results: Path) -> Any:
     found = predictions_of(results, split)
-    label_of = {int(category): label for label, category in enumerate(split.category_ids)}
-
-    def look(row: int) -> np.ndarray:
-        here = found.take((found.image == split.image_ids[row]) & (found.score >= THRESHOLD))
-        corners = np.concatenate([here.box[:, :2], here.box[:, :2] + here.box[:, 2:]], axis=1)
-        labels = np.array([label_of[category] for category in here.category.tolist()], dtype=np.int64)
-        return draw.draw_boxes(split.picture(row), corners, labels, here.score, split.classes)
-
-    return look
+    return lambda row: found_over(split.picture(row), split, row, found)
 
 
 def _classes(split: Any, results: Path, checkpoint: Path) -> Any:
