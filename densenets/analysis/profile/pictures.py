@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from densenets.build import ModelDescription
-from densenets.data.decode import PictureError, read_image
+from densenets.data.decode import read_image
 from densenets.data.synthetic import render
-from densenets.errors import InputError, printable
+from densenets.errors import printable
 from densenets.heads import task_of
 from densenets.run.prediction import find_pictures
 
@@ -39,10 +39,7 @@ def pictures(places: list[str], descriptions: Iterable[ModelDescription]) -> Pic
 
 
 def _read(files: list[Path]) -> Pictures:
-    try:
-        images = [read_image(file) for file in files]
-    except PictureError as fault:
-        raise InputError(str(fault)) from fault
+    images = [read_image(file) for file in files]
     names = [printable(file.name) for file in files]
     sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
     told = f"{len(files)} given, {', '.join(names[:3])}{' ...' * (len(names) > 3)} ({', '.join(sizes[:3])} px)"
