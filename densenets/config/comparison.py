@@ -69,9 +69,10 @@ class Compare:
         expect("jobs", self.jobs, 1, 1024)
         expect("gpus", self.gpus, 0, 1024)
         expect("pictures", self.pictures, 0, 100)
-        for name in ("cell_threads", "cpus"):
-            if getattr(self, name) is not None:
-                expect(name, getattr(self, name), 1 if name == "cell_threads" else 0, 1024)
+        if self.cell_threads is not None:
+            expect("cell_threads", self.cell_threads, 1, 1024)
+        if self.cpus is not None:
+            expect("cpus", self.cpus, 0, 1024)
         for seed in self.seeds:
             expect("seeds", seed, 0, 2**32 - 1)
         self._check_grid()
