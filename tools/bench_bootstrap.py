@@ -17,8 +17,7 @@ import torch
 
 from densenets.analysis.error_types import errors_of
 from densenets.analysis.matching import match
-from densenets.analysis.uncertainty import segmentation_samples
-from densenets.analysis.uncertainty.detection import samples_of
+from densenets.analysis.uncertainty import detection_samples, segmentation_samples
 from densenets.metrics.image_counts import ImageCounts
 from densenets.metrics.predictions import Columns
 
@@ -38,7 +37,7 @@ def main() -> None:
     objects, found = len(truth["annotations"]), len(results.image)
     print(f"{asked.images} images, {objects} objects, {found} detections, {CLASSES} classes")
     matched = timed("matching", lambda: match(truth, results))
-    samples = timed(f"{asked.draws} draws of every AP", lambda: samples_of(matched, asked.draws, 0))
+    samples = timed(f"{asked.draws} draws of every AP", lambda: detection_samples(matched, asked.draws, 0))
     print({name: round(value or 0, 4) for name, value in samples.values.items()})
     timed("error types", lambda: errors_of(matched))
     pixels = np.random.default_rng(0).integers(0, 2**20, (asked.images, 3, 19))

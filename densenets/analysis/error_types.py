@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from densenets.analysis.matching import IGNORED, NOTHING, RIGHT, WRONG, Matched, match, overlaps
+from densenets.analysis.matching import IGNORED, NOTHING, RIGHT, WRONG, Matched, overlaps
 from densenets.analysis.uncertainty.detection import average_precision, curve
-from densenets.metrics.predictions import Columns
 
 TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
 SPECIAL = ("false positives", "false negatives")
@@ -43,17 +42,13 @@ class Errors(NamedTuple):
         return self.kind == TYPES.index(name)
 
 
-def error_types(truth: dict, results: Columns) -> dict[str, float]:
+def error_types(matched: Matched) -> dict[str, float]:
     """The cost of each of `TYPES` and `SPECIAL`, as AP50 of 0..1.
 
     "false positives": all wrong detections are removed; "false negatives": all objects that no detection has are taken
-    out of the truth. Nothing where the truth has no object. truth, results: as of `match`. Raises InputError.
+    out of the truth. Nothing where the truth has no object.
     """
-    return costs(errors_of(match(truth, results)))
-
-
-def costs(errors: Errors) -> dict[str, float]:
-    """`error_types` of what is told apart already."""
+    errors = errors_of(matched)
     before = _ap50(_as_found(errors))
     if before is None:
         return {}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sets import IDS, ground_truth, random_set, shaken
 
+from densenets.analysis.matching import match
 from densenets.analysis.uncertainty import Samples, detection_samples, difference, interval, mean_of
 from densenets.analysis.uncertainty import draws as draws_module
 from densenets.analysis.uncertainty.detection import NAMES
@@ -61,7 +62,9 @@ def test_the_whole_set_has_the_official_numbers() -> None:
     none = 0
     for seed in range(40):
         truth, results = random_set(seed)
-        none += check_equal(detection_samples(truth, columns_of(results), 1), None, evaluate(truth, results), 1e-12)
+        none += check_equal(
+            detection_samples(match(truth, columns_of(results)), 1), None, evaluate(truth, results), 1e-12
+        )
     assert none
 
 
@@ -70,7 +73,7 @@ def test_a_draw_equals_the_official_numbers_of_copied_images(seed: int) -> None:
     rng = random.Random(seed)
     truth = ground_truth(rng, images=12, objects=6, crowd=0.2)
     results = shaken(rng, truth, noise=[0.05, 0.15, 0.3][seed % 3])
-    samples = detection_samples(truth, columns_of(results), 6, seed)
+    samples = detection_samples(match(truth, columns_of(results)), 6, seed)
     times = multiplicities(12, 6, seed).astype(int)
     assert times.max() > 2
     assert (times.sum(axis=0) == 12).all()
@@ -99,7 +102,7 @@ def test_equal_scores_of_a_class_in_an_image_are_the_one_difference(steps: int, 
             result["score"] = max(1, round(result["score"] * steps)) / steps
         equal = Counter((one["image_id"], one["category_id"], one["score"]) for one in results)
         shares.append(sum(count for count in equal.values() if count > 1) / len(results))
-        samples = detection_samples(truth, columns_of(results), 2, seed)
+        samples = detection_samples(match(truth, columns_of(results)), 2, seed)
         for place, times in enumerate(multiplicities(12, 2, seed).astype(int).T.tolist()):
             worst.append(abs(samples.draws["AP"][place] - evaluate(*copied(truth, results, times))["AP"]))
     assert np.mean(shares) == pytest.approx(tied, abs=0.02)
@@ -123,7 +126,7 @@ def test_of_a_class_a_hundred_detections_an_image_count() -> None:
     ]
     expected = evaluate(truth, found + false)
     assert expected["counts"]["cut"] > 0
-    samples = detection_samples(truth, columns_of(found + false), 4, 1)
+    samples = detection_samples(match(truth, columns_of(found + false)), 4, 1)
     assert 0 < expected["AP"] != evaluate(truth, [f for f in found + false if f["score"] > 0.3])["AP"]
     check_equal(samples, None, expected, 1e-12)
     for place, times in enumerate(multiplicities(3, 4, 1).astype(int).T.tolist()):
@@ -133,40 +136,42 @@ def test_of_a_class_a_hundred_detections_an_image_count() -> None:
 def test_more_draws_and_smaller_blocks_change_no_bit(
     truth: dict, results: list[dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = detection_samples(truth, columns_of(results), 70, 5)
-    again = detection_samples(truth, columns_of(results), 70, 5)
+    first = detection_samples(match(truth, columns_of(results)), 70, 5)
+    again = detection_samples(match(truth, columns_of(results)), 70, 5)
     monkeypatch.setattr(draws_module, "_MOST", 20)  # 3 draws a block
     assert next(blocks(6, 70, 5))[1].shape == (6, 3)
-    blocked = detection_samples(truth, columns_of(results), 90, 5)
+    blocked = detection_samples(match(truth, columns_of(results)), 90, 5)
     for name in NAMES:
         assert first.draws[name].tobytes() == again.draws[name].tobytes()
         assert first.draws[name].tobytes() == blocked.draws[name][:70].tobytes()
-    assert not np.array_equal(first.draws["AP"], detection_samples(truth, columns_of(results), 70, 6).draws["AP"])
+    assert not np.array_equal(
+        first.draws["AP"], detection_samples(match(truth, columns_of(results)), 70, 6).draws["AP"]
+    )
 
 
 def test_the_order_of_everything_changes_no_bit(truth: dict, results: list[dict]) -> None:
     """But for objects of one image and class with the very same IoU, where COCO's own order counts."""
-    first = detection_samples(truth, columns_of(results), 8, 2)
+    first = detection_samples(match(truth, columns_of(results)), 8, 2)
     mixed = copy.deepcopy(truth)
     for part in ("images", "categories"):
         random.Random(1).shuffle(mixed[part])
     random.Random(2).shuffle(results)
-    again = detection_samples(mixed, columns_of(results), 8, 2)
+    again = detection_samples(match(mixed, columns_of(results)), 8, 2)
     assert first.values == again.values
     assert all(first.draws[name].tobytes() == again.draws[name].tobytes() for name in NAMES)
     assert {*first.per_class} == {*again.per_class}
 
 
 def test_nothing_found_is_0_and_nothing_to_find_is_undefined(truth: dict, results: list[dict]) -> None:
-    nothing = detection_samples(truth, columns_of([]), 5, 0)
+    nothing = detection_samples(match(truth, columns_of([])), 5, 0)
     assert nothing.values["AP"] == 0
     assert not nothing.draws["AP"].any()
-    empty = detection_samples({**truth, "annotations": []}, columns_of(results), 5, 0)
+    empty = detection_samples(match({**truth, "annotations": []}, columns_of(results)), 5, 0)
     assert empty.values == dict.fromkeys(NAMES)
     assert np.isnan(empty.draws["AP"]).sum() == 5
     assert interval(empty, "AP").low is None
     assert difference(empty, nothing, "AP")[1]
-    none = detection_samples({**truth, "images": [], "annotations": []}, columns_of([]), 5, 0)
+    none = detection_samples(match({**truth, "images": [], "annotations": []}, columns_of([])), 5, 0)
     assert np.isnan(none.draws["AP50"]).sum() == 5
 
 
@@ -179,7 +184,7 @@ def test_draws_without_an_object_of_a_class_are_left_out_and_counted() -> None:
     ]
     assert any(a["category_id"] == IDS[0] for a in truth["annotations"])
     results = shaken(rng, truth)
-    samples = detection_samples(truth, columns_of(results), 50, 0)
+    samples = detection_samples(match(truth, columns_of(results)), 50, 0)
     times = multiplicities(5, 50, 0)[2]
     rare = samples.per_class["class 3"]
     assert 0 < np.isnan(rare.draws["AP"]).sum() == (times == 0).sum() < 50
@@ -197,7 +202,7 @@ def test_5000_images_and_1000_draws_take_less_than_a_minute(monkeypatch: pytest.
     truth, results = importlib.import_module("bench_bootstrap").random_set(5000, 100)
     assert len(results.image) == 500_000
     started = time.process_time()
-    detection_samples(truth, results, 1000, 0)
+    detection_samples(match(truth, results), 1000, 0)
     assert time.process_time() - started < 60
 
 

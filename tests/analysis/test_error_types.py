@@ -49,7 +49,7 @@ def kinds(truth: dict, results: list[dict]) -> list[str | None]:
 
 def check_costs(truth: dict, results: list[dict], **expected: float) -> None:
     """Of the types that are not named: none."""
-    found = error_types(truth, columns_of(results))
+    found = error_types(match(truth, columns_of(results)))
     assert [*found] == [*TYPES, *SPECIAL]
     named = {name.replace("_", " "): value for name, value in expected.items()}
     assert found == pytest.approx({**dict.fromkeys(found, 0.0), **named}, abs=1e-12)
@@ -66,7 +66,7 @@ def test_a_perfect_detector_has_no_errors() -> None:
 
 
 def test_nothing_to_find_has_no_costs() -> None:
-    assert error_types(scene([]), columns_of([RIGHT])) == {}
+    assert error_types(match(scene([]), columns_of([RIGHT]))) == {}
 
 
 def test_a_box_that_is_off_is_an_error_of_localisation() -> None:
@@ -153,7 +153,7 @@ def test_repairs_never_cost() -> None:
     seen = set()
     for seed in range(1, 40):
         truth, results = random_set(seed)
-        found = error_types(truth, columns_of(results))
+        found = error_types(match(truth, columns_of(results)))
         if evaluate(truth, results)["AP50"] is None:
             assert found == {}
             continue
@@ -170,7 +170,7 @@ def test_removal_and_missing_equal_the_official_numbers_of_the_repaired_set() ->
     checked = 0
     for seed in range(1, 12):
         truth, results = random_set(seed)
-        before, costs = evaluate(truth, results)["AP50"], error_types(truth, columns_of(results))
+        before, costs = evaluate(truth, results)["AP50"], error_types(match(truth, columns_of(results)))
         if before is None:
             continue
         checked += 1

@@ -1,9 +1,9 @@
 """The end of a comparison: scores with intervals, error types, costs, latency, pictures, the report. Each is stored."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from densenets.analysis.compare.scoring import (
     RANKED_BY,
     SOURCE,
     from_plain,
-    predictions_of,
+    matched_of,
     rank,
     samples_of,
     score,
@@ -28,6 +28,7 @@ from densenets.analysis.compare.stored import stored
 from densenets.analysis.compare.table import ranking
 from densenets.analysis.comparison import Comparison, Model, Picture
 from densenets.analysis.error_types import error_types
+from densenets.analysis.matching import Matched
 from densenets.analysis.profile import costs, latencies, machine
 from densenets.analysis.profile.latency import WARMUP, doubtful
 from densenets.analysis.report import write_report
@@ -78,7 +79,8 @@ def _find(work: Work) -> dict[str, Found]:
         try:
             _refuse_another(work, plan)
             costs = None if plan.model in known else _costs(work, plan)
-            found[plan.name] = Found(_samples(work, plan), _error_types(work, plan), costs)
+            matched = cache(partial(matched_of, plan.results(work.out), work.ground.judged))  # once, if at all
+            found[plan.name] = Found(_samples(work, plan, matched), _error_types(work, plan, matched), costs)
         except (DensenetsError, OSError) as fault:
             work.lose(plan, fault)
             log.warning("%s: %s", plan.name, work.lost[plan.name])
@@ -131,27 +133,22 @@ def _origin(work: Work, plan: Plan) -> dict[str, Any]:
     return {"source": source, "judged": alike["judged data"], "densenets": alike["densenets"]}
 
 
-def _samples(work: Work, plan: Plan) -> Any:
+def _samples(work: Work, plan: Plan, matched: Callable[[], Matched]) -> Any:
     draws, judged = work.settings.draws, work.ground.judged
     found = stored(
         work.out,
         f"draws-{plan.name}",
         {**_origin(work, plan), "draws": draws},
-        partial(samples_of, work.task, plan.results(work.out), judged, draws),
+        partial(samples_of, work.task, plan.results(work.out), judged, draws, matched),
     )
     return from_plain(found, OF_CLASS[work.task])
 
 
-def _error_types(work: Work, plan: Plan) -> dict[str, float]:
+def _error_types(work: Work, plan: Plan, matched: Callable[[], Matched]) -> dict[str, float]:
     """Detection only."""
     if work.task != "detection":
         return {}
-    find = partial(_errors_of, plan.results(work.out), work.ground.judged)
-    return dict(stored(work.out, f"errors-{plan.name}", _origin(work, plan), find))
-
-
-def _errors_of(folder: Path, judged: Any) -> dict[str, float]:
-    return error_types(judged.ground_truth(), predictions_of(folder, judged))
+    return dict(stored(work.out, f"errors-{plan.name}", _origin(work, plan), lambda: error_types(matched())))
 
 
 # What each model costs

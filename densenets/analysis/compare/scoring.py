@@ -1,12 +1,13 @@
 """The scores of a comparison: each cell's numbers on draws of the images, their means over seeds, ranks and ties."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from densenets.analysis.comparison import Difference, Interval, Model
+from densenets.analysis.matching import Matched, match
 from densenets.analysis.uncertainty import (
     Samples,
     detection_samples,
@@ -30,10 +31,17 @@ def predictions_of(folder: Path, judged: Any) -> Columns:
     return read_predictions(folder / SOURCE["detection"], {*judged.image_ids.tolist()}, {*judged.category_ids.tolist()})
 
 
-def samples_of(task: str, folder: Path, judged: Any, draws: int) -> dict[str, Any]:
-    """The samples of one cell as plain types: those of the set, and of each class the one number that is shown."""
+def matched_of(folder: Path, judged: Any) -> Matched:
+    return match(judged.ground_truth(), predictions_of(folder, judged))
+
+
+def samples_of(task: str, folder: Path, judged: Any, draws: int, matched: Callable[[], Matched]) -> dict[str, Any]:
+    """The samples of one cell as plain types: those of the set, and of each class the one number that is shown.
+
+    matched: of a detector.
+    """
     if task == "detection":
-        found = detection_samples(judged.ground_truth(), predictions_of(folder, judged), draws)
+        found = detection_samples(matched(), draws)
     else:
         found = segmentation_samples(read_image_counts(folder / IMAGE_COUNTS), list(judged.classes), draws)
     _refuse_other_numbers(folder, found, RANKED_BY[task])

@@ -15,27 +15,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from densenets.analysis.matching import AREAS, IGNORED, IOUS, RIGHT, Matched, match
+from densenets.analysis.matching import AREAS, IGNORED, IOUS, RIGHT, Matched
 from densenets.analysis.uncertainty.draws import DRAWS, basis, blocks
 from densenets.analysis.uncertainty.intervals import Samples
 from densenets.metrics.coco_map import PER_IMAGE
-from densenets.metrics.predictions import Columns
 
 RECALLS = np.linspace(0.0, 1.0, 101)  # pycocotools' own, to the bit
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
-def detection_samples(truth: dict, results: Columns, draws: int = DRAWS, seed: int = 0) -> Samples:
+def detection_samples(matched: Matched, draws: int = DRAWS, seed: int = 0) -> Samples:
     """`NAMES` of all classes, and of each class in `per_class`.
 
-    truth: COCO's form; results: in any order, COCO's ids. A class without an object in a draw is undefined there and
-    has no part in the mean. Raises InputError for what cannot be judged.
+    A class without an object in a draw is undefined there and has no part in the mean.
     """
-    return samples_of(match(truth, results), draws, seed)
-
-
-def samples_of(matched: Matched, draws: int = DRAWS, seed: int = 0) -> Samples:
-    """`detection_samples` of what is matched already."""
     count, classes = len(matched.image_ids), [*_classes(matched)]
     whole = _numbers(classes, np.ones((count, 1)))[..., 0]  # (C, names)
     drawn = np.empty((*whole.shape, draws))
