@@ -86,12 +86,19 @@ def below(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "engine"),
+    [(signal.SIGTERM, "local"), (signal.SIGINT, "local"), (signal.SIGKILL, "local"), (signal.SIGTERM, "ray")],
+)
 def test_a_comparison_that_was_stopped_ends_as_one_that_was_not(
-    data: Path, whole: Path, tmp_path: Path, number: int
+    data: Path, whole: Path, tmp_path: Path, number: int, engine: str
 ) -> None:
+    words = []
+    if engine == "ray":
+        pytest.importorskip("ray")
+        words = ["--engine=ray", "--cpus=1"]
     out = tmp_path / "out"
-    process = start(data, out)
+    process = start(data, out, *words)
     wait_for_steps(out / "cells" / NAMES[0], 2)
     process.send_signal(number)
     _, log = process.communicate(timeout=120)
@@ -106,7 +113,7 @@ def test_a_comparison_that_was_stopped_ends_as_one_that_was_not(
         assert below(out) == []
     assert "Traceback" not in log
     assert json.loads((out / "cells" / NAMES[0] / "state.json").read_text())["state"] == "waiting"
-    again = start(data, out)
+    again = start(data, out, *words)
     _, log = again.communicate(timeout=600)
     assert again.returncode == 0, log
     same(whole, out)

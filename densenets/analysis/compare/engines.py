@@ -186,6 +186,7 @@ def _for_workers() -> Callable[[str, str], int]:
         import importlib.util
         import subprocess
         import sys
+        import time
 
         package = importlib.util.find_spec("densenets")
         assert package is not None
@@ -197,8 +198,10 @@ def _for_workers() -> Callable[[str, str], int]:
             assert process.stdin is not None
             process.stdin.write(job.encode())
             process.stdin.close()
-            return process.wait()
-        except BaseException:  # ray.cancel interrupts
+            while process.poll() is None:
+                time.sleep(0.2)
+            return process.returncode
+        except BaseException:  # ray.cancel interrupts between two steps of Python: never a wait
             process.terminate()
             process.wait()
             raise
