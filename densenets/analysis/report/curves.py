@@ -72,9 +72,11 @@ def section(comparison: Comparison) -> str:
         if any(cell.curves for cell in model.cells)
     )
     apart = "".join(_apart(plots, series, model) for series, model in enumerate(models))
+    split = comparison.protocol.get("val_split")  # not the one that all are judged on
+    words = "the split that each training was validated on" if split is None else f"{name(split)}, the trainings' own"
     return (
-        f'<section id="curves"><h2>Training curves</h2><p class="quiet">Training loss and {score_name} on '
-        f'{as_text(comparison.split)} after each epoch; several lines of one colour are seeds.</p><ul class="legend">'
+        f'<section id="curves"><h2>Training curves</h2><p class="quiet">Training loss and {score_name} on {words}, '
+        f'after each epoch; several lines of one colour are seeds.</p><ul class="legend">'
         f"{legend}</ul>{all_of_them}<details><summary>Each model by itself, on the same axes</summary>{apart}"
         f"</details></section>"
     )
