@@ -45,14 +45,16 @@ class Cell:
 class Model:
     """One row of the ranking.
 
-    canvas: height and width in px. weights: name of the file that its backbone started from; None: from scratch.
-    scores: means over the seeds with intervals over images, of "AP", "AP50", ... or "mIoU", .... spread: of the seeds'
-    numbers, (least, most), where there are several. per_class: likewise AP or IoU. error_types: AP50 that each kind of
-    error costs, detection only. costs: "parameters", "madds", "file_bytes", "activation_bytes", "peak_bytes"; latency:
-    "p50", "p90", "p99" in ms at batch 1 and the p50 of its parts "pre", "network", "post". rank: from 1; None where the
-    model has no number. ties: names of the models whose difference to this one lies inside its interval. stands_in: its
-    cells are checkpoints that the comparison did not train. differs: what of their recipe is known to be other than the
-    protocol, as the recipe has it. padding, normalize: the rules that the net sees its pictures by.
+    canvas: height and width in px; measured: of the pictures that its costs and its latency are of, None: unknown. A
+    segmenter is measured as it is judged, not at the size of its crops. weights: name of the file that its backbone
+    started from; None: from scratch. scores: means over the seeds with intervals over images, of "AP", "AP50", ... or
+    "mIoU", .... spread: of the seeds' numbers, (least, most), where there are several. per_class: likewise AP or IoU.
+    error_types: AP50 that each kind of error costs, detection only. costs: "parameters", "madds", "file_bytes",
+    "activation_bytes", "peak_bytes"; latency: "p50", "p90", "p99" in ms at batch 1 and the p50 of its parts "pre",
+    "network", "post". rank: from 1; None where the model has no number. ties: names of the models whose difference to
+    this one lies inside its interval. stands_in: its cells are checkpoints that the comparison did not train. differs:
+    what of their recipe is known to be other than the protocol, as the recipe has it. padding, normalize: the rules
+    that the net sees its pictures by.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Model:
     differs: dict[str, Any] = field(default_factory=dict)
     padding: str = "torch"
     normalize: str = "imagenet"
+    measured: tuple[int, int] | None = None
 
 
 @dataclass
@@ -153,6 +156,6 @@ def _model(content: dict[str, Any]) -> Model:
         name: {key: Interval(**value) for key, value in content[name].items()} for name in ("scores", "per_class")
     }
     spread = {name: (float(low), float(high)) for name, (low, high) in content["spread"].items()}
-    canvas = (int(content["canvas"][0]), int(content["canvas"][1]))
+    sizes = {name: (int(size[0]), int(size[1])) for name in ("canvas", "measured") if (size := content.get(name))}
     cells = [Cell(**cell) for cell in content["cells"]]
-    return Model(**{**content, **intervals, "spread": spread, "canvas": canvas, "cells": cells})
+    return Model(**{**content, **intervals, **sizes, "spread": spread, "cells": cells})

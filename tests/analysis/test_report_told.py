@@ -1,12 +1,16 @@
 """What a page tells beside its numbers: what they were measured on, and what they cannot tell apart."""
 
+import csv
 import re
 from pathlib import Path
 
-from example_comparison import detection
+from example_comparison import detection, segmentation
 from reports import plain
 
+from densenets.analysis.compare.table import ranking
 from densenets.analysis.report import curves
+from densenets.analysis.report.page import build_page
+from densenets.analysis.report.rows import write_rows
 
 
 def test_curves_are_of_the_split_that_the_trainings_were_validated_on(tmp_path: Path) -> None:
@@ -17,3 +21,18 @@ def test_curves_are_of_the_split_that_the_trainings_were_validated_on(tmp_path: 
     told = plain(curves.section(comparison))
     assert "AP on the split that each training was validated on" in told
     assert not re.search(r"on test\b", told)
+
+
+def test_the_size_that_costs_were_measured_at_is_told(tmp_path: Path) -> None:
+    comparison = segmentation(tmp_path, pictures=0)
+    assert "measured at" not in plain(build_page(comparison, tmp_path))
+    for model in comparison.models:
+        model.canvas, model.measured = (96, 96), (360, 480)
+    alike = "96 × 96 px, costs and latency at 480 × 360 px"
+    assert alike in plain(build_page(comparison, tmp_path)).partition("Click a heading")[2].partition("rank")[0]
+    assert ranking(comparison).count("480x360") == len(comparison.models)
+    comparison.models[0].measured = (96, 96)
+    assert plain(build_page(comparison, tmp_path)).count("costs and latency at 480 × 360 px") == 3
+    with write_rows(comparison, tmp_path / "rows.csv").open(newline="") as handle:
+        sizes = {(row["measured_width"], row["measured_height"]) for row in csv.DictReader(handle)}
+    assert sizes == {("96", "96"), ("480", "360")}

@@ -63,6 +63,9 @@ def finish(work: Work) -> Outcome:
     for model in models:
         all_costs = [found[cell.name].costs for cell in model.cells if cell.name in found]
         model.costs = next((costs for costs in all_costs if costs is not None), {})
+    for name, plan in _first_done(work, models).items():
+        model = next(model for model in models if model.name == name)
+        model.measured = _size(work, plan) or model.canvas
     where = _time(work, models)
     comparison = _compared(work, models, found, where)
     write_json(work.out / RESULTS, comparison.to_plain())
@@ -156,10 +159,16 @@ def _error_types(work: Work, plan: Plan, matched: Callable[[], Matched]) -> dict
 
 def _seen(work: Work, plan: Plan, description: ModelDescription) -> ModelDescription:
     """With the canvas that the model is judged at: a segmenter sees pictures larger than its crops."""
+    size = _size(work, plan)
+    return description if size is None else replace(description, canvas=size)
+
+
+def _size(work: Work, plan: Plan) -> tuple[int, int] | None:
+    """That a segmenter sees pictures at; None: the canvas that a detector has."""
     if work.task == "detection":
-        return description
+        return None
     size = read_results(plan.results(work.out) / RESULTS).get("size") or work.ground.judged.sizes[0].tolist()
-    return replace(description, canvas=(int(size[0]), int(size[1])))
+    return int(size[0]), int(size[1])
 
 
 def _first_done(work: Work, models: Sequence[Model]) -> dict[str, Plan]:

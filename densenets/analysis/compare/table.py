@@ -13,7 +13,7 @@ def ranking(comparison: Comparison) -> str:
     order = sorted(comparison.models, key=lambda model: (model.rank is None, model.rank or 0))
     rows = [_row(model, comparison.ranked_by) for model in order]
     head = ["", "model", comparison.ranked_by, f"{comparison.level:.0%} interval", "seeds", "tie with"]
-    head += ["M params", "M MAdds", "p50 ms"]
+    head += ["M params", "measured at", "M MAdds", "p50 ms"]
     shown = aligned([head, *rows], left={1, 5})
     words = f"{comparison.images} images of {printable(comparison.data)}, split {printable(comparison.split)}"
     where = _where(comparison)
@@ -26,13 +26,14 @@ def _row(model: Model, ranked_by: str) -> list[str]:
     ends = NONE if low is None or high is None else f"{low:.3f} .. {high:.3f}"
     count = sum(cell.state == "done" for cell in model.cells)
     seeds = f"{count}" if spread is None else f"{count}: {spread[0]:.3f} .. {spread[1]:.3f}"
-    numbers = [_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds")]
+    parameters, madds = (_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds"))
+    size = NONE if model.measured is None else f"{model.measured[1]}x{model.measured[0]}"
     latency = _scaled(model.latency.get("p50"), 1.0, 1)
     place = NONE if model.rank is None else str(model.rank)
     more = len(model.ties) - SHOWN
     ties = ", ".join([*map(printable, model.ties[:SHOWN]), *([f"and {more} more"] if more > 0 else [])])
     shown = NONE if value is None else f"{value:.3f}"
-    return [place, printable(model.name), shown, ends, seeds, ties, *numbers, latency]
+    return [place, printable(model.name), shown, ends, seeds, ties, parameters, size, madds, latency]
 
 
 def _scaled(value: float | None, unit: float, digits: int) -> str:

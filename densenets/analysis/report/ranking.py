@@ -162,12 +162,19 @@ def _rank(model: Model, letters: str) -> str:
 
 
 def settings_of(model: Model) -> list[str]:
-    """What a model is, in a fixed order; HTML."""
+    """What a model is, in a fixed order, "" where one of the settings needs no word; HTML."""
     height, width = model.canvas
     start = f"from {name(model.weights, 40)}" if model.weights else "from scratch"
     nets = [name(model.backbone, 30), name(model.head, 30)]
     rules = [f"padding {name(model.padding, 30)}", f"normalize {name(model.normalize, 30)}"]
-    return [*nets, f"width {model.width:g}", f"{width} × {height} px", start, *rules]
+    return [*nets, f"width {model.width:g}", f"{width} × {height} px", _measured(model), start, *rules]
+
+
+def _measured(model: Model) -> str:
+    if model.measured in (None, model.canvas):
+        return ""
+    height, width = model.measured
+    return f"costs and latency at {width} × {height} px"
 
 
 def shared_by(models: Sequence[Model]) -> list[str]:
@@ -175,12 +182,12 @@ def shared_by(models: Sequence[Model]) -> list[str]:
     if len(models) < 2:
         return []
     columns = zip(*map(settings_of, models), strict=True)
-    return [column[0] for column in columns if len(set(column)) == 1]
+    return [column[0] for column in columns if len(set(column)) == 1 and column[0]]
 
 
 def _about(model: Model, shared: Sequence[str]) -> str:
     """What tells this model from the others, and how many of its cells have a number where some have none."""
-    words = [word for word in settings_of(model) if word not in (name(model.name), *shared)]
+    words = [word for word in settings_of(model) if word not in ("", name(model.name), *shared)]
     words += _unequal(model)
     done = sum(cell.state == "done" for cell in model.cells)
     if done < len(model.cells):

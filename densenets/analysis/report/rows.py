@@ -19,11 +19,12 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     """Scores in 0..1, bytes, ms and s; a number that is missing leaves its place empty. Text that a spreadsheet would
     take for a formula has a ' before it.
 
-    Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and
-    its interval; "class_NAME", "low_of_class_NAME" and "high_of_class_NAME" likewise; "error_KIND"; costs by their
-    names; "latency_ms_p50" and others; "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of
-    checkpoints that were not trained here; what of a model's training is unlike the protocol is named in "differs".
-    "where" a cell was trained: "seconds" of other places are not to be compared.
+    Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and its
+    interval; "class_NAME", "low_of_class_NAME" and "high_of_class_NAME" likewise; "error_KIND"; costs by their names,
+    "measured_height" and "measured_width" of the pictures that they are of; "latency_ms_p50" and others;
+    "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained here; what
+    of a model's training is unlike the protocol is named in "differs". "where" a cell was trained: "seconds" of other
+    places are not to be compared.
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
@@ -48,6 +49,8 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
         "width": model.width,
         "canvas_height": height,
         "canvas_width": width,
+        "measured_height": None if model.measured is None else model.measured[0],
+        "measured_width": None if model.measured is None else model.measured[1],
         "weights": model.weights,
         "padding": model.padding,
         "normalize": model.normalize,
