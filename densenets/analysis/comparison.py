@@ -7,6 +7,7 @@ is made of plain types, so that it travels as JSON (`to_plain`, `from_plain`).
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+EXACT = 9  # decimals of a score; numbers that are the same up to them are equal, however they were summed up
 State = Literal["waiting", "running", "done", "failed"]
 
 

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 from reports import Outline, one_model, plain, two, whole
 
+from densenets.analysis.compare.scoring import rank
 from densenets.analysis.report import write_report
 from densenets.analysis.report.page import build_page
 from densenets.analysis.report.ranking import groups_of, shared_by, verdict
+from densenets.analysis.uncertainty import Samples
 
 
 def test_a_winner_is_named_with_its_lead() -> None:
@@ -28,6 +31,25 @@ def test_those_tied_with_the_best_are_named() -> None:
     ]
     assert plain(verdict(whole(models, []))) == "a is best: AP 0.500 (0.470 to 0.520); b and c are tied with it."
     assert groups_of(whole(models, [])) == {"a": "A B", "b": "A", "c": "B"}
+
+
+def test_equal_numbers_are_equal_and_the_cheaper_is_first() -> None:
+    models = [one_model("a", 0.5, None, []), one_model("b", 0.5, None, []), one_model("c", 0.3, None, [])]
+    for model, madds in zip(models, (4e8, 1e8, 1e7), strict=True):
+        model.costs = {"madds": madds}
+    draws = {"a": [0.4, 0.5, 0.6], "b": [0.4, 0.5, 0.6], "c": [0.2, 0.3, 0.35]}
+    basis = (3, 3, "")
+    means = {
+        one.name: Samples({"AP": one.scores["AP"].value}, {"AP": np.array(draws[one.name])}, basis) for one in models
+    }
+    differences = rank(models, means, "AP", 0.95)
+    assert {model.name: model.rank for model in models} == {"b": 1, "a": 2, "c": 3}
+    words = "No winner: b and a are equal with AP 0.500 (0.470 to 0.520); b needs the fewest MAdds"
+    assert plain(verdict(whole(models, differences))) == f"{words}."
+    models[2].ties = ["b", "a"]
+    assert plain(verdict(whole(models, differences))) == f"{words}; c is tied with them."
+    models[0].costs = models[1].costs
+    assert "MAdds" not in verdict(whole(models, differences))
 
 
 def test_without_numbers_nothing_is_claimed(tmp_path: Path) -> None:

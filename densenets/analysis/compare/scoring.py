@@ -1,12 +1,13 @@
 """The scores of a comparison: each cell's numbers on draws of the images, their means over seeds, ranks and ties."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densenets.analysis.comparison import Difference, Interval, Model
+from densenets.analysis.comparison import EXACT, Difference, Interval, Model
 from densenets.analysis.matching import Matched, match
 from densenets.analysis.uncertainty import (
     Samples,
@@ -97,14 +98,15 @@ def score(model: Model, seeds: Sequence[Samples], task: str, level: float) -> Sa
 
 
 def rank(models: Sequence[Model], means: Mapping[str, Samples], ranked_by: str, level: float) -> list[Difference]:
-    """Gives every model with a number its rank and its ties; the difference of each pair, the better model first.
+    """Gives every model with a number its rank and its ties; the difference of each pair, the better model first; of
+    equal ones that of fewer MAdds.
 
     A pair whose difference lies inside its interval is a tie; the interval is over images, so that it does not tell how
     another seed would have ended.
     """
     order = sorted(
         (model for model in models if _value(model, ranked_by) is not None),
-        key=lambda model: -(_value(model, ranked_by) or 0.0),
+        key=lambda model: (-round(_value(model, ranked_by) or 0.0, EXACT), model.costs.get("madds", math.inf)),
     )
     found = []
     for place, first in enumerate(order):

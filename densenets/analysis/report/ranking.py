@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from densenets.analysis.comparison import Cell, Comparison, Interval, Model
+from densenets.analysis.comparison import EXACT, Cell, Comparison, Interval, Model
 from densenets.analysis.report.front import tie_groups
 from densenets.analysis.report.heat import score_cell, scores_of
 from densenets.analysis.report.tables import Column, number, row_head, sortable
@@ -42,16 +42,36 @@ def verdict(comparison: Comparison) -> str:
         return "No model has a number yet."
     best = ranked[0]
     tied = [model for model in ranked[1:] if model.name in best.ties or best.name in model.ties]
+    equal = [model for model in ranked[1:] if _is_equal(best, model, comparison.ranked_by)]
     figure = f"{as_text(title_of(comparison.ranked_by))} {with_span(interval_of(best, comparison.ranked_by))}"
     if len(ranked) == 1:
         return f"{name(best.name)} is the only model with a number: {figure}."
+    if equal:
+        return _equal([best, *equal], figure, [model for model in tied if model not in equal])
     if len(tied) == len(ranked) - 1:
         who = "both models" if len(ranked) == 2 else f"all {len(ranked)} models"
         return f"No winner: {name(best.name)} is highest with {figure}, but {who} are tied."
     if tied:
-        verb = "is" if len(tied) == 1 else "are"
-        return f"{name(best.name)} is best: {figure}; {names([m.name for m in tied])} {verb} tied with it."
+        return f"{name(best.name)} is best: {figure}; {_tied(tied)} with it."
     return f"{name(best.name)} is best: {figure}, {_ahead(comparison, best, ranked[1])}"
+
+
+def _is_equal(one: Model, other: Model, key: str) -> bool:
+    first, second = (finite(interval_of(model, key).value) for model in (one, other))
+    return first is not None and second is not None and round(first, EXACT) == round(second, EXACT)
+
+
+def _equal(models: Sequence[Model], figure: str, tied: Sequence[Model]) -> str:
+    """models: of the best number, the cheapest first. tied: with them, but lower."""
+    first, *others = (model.costs.get("madds") for model in models)
+    cheaper = first is not None and all(madds is not None and first < madds for madds in others)
+    words = f"No winner: {names([model.name for model in models])} are equal with {figure}"
+    words += f"; {name(models[0].name)} needs the fewest MAdds" if cheaper else ""
+    return f"{words}; {_tied(tied)} with them." if tied else f"{words}."
+
+
+def _tied(models: Sequence[Model]) -> str:
+    return f"{names([model.name for model in models])} {'is' if len(models) == 1 else 'are'} tied"
 
 
 def _ahead(comparison: Comparison, best: Model, second: Model) -> str:
