@@ -53,9 +53,10 @@ class Model:
     error_types: AP50 that each kind of error costs, detection only. costs: "parameters", "madds", "file_bytes",
     "activation_bytes", "peak_bytes"; latency: "p50", "p90", "p99" in ms at batch 1 and the p50 of its parts "pre",
     "network", "post". rank: from 1; None where the model has no number. ties: names of the models whose difference to
-    this one lies inside its interval. stands_in: its cells are checkpoints that the comparison did not train. differs:
-    what of their recipe is known to be other than the protocol, as the recipe has it. padding, normalize: the rules
-    that the net sees its pictures by.
+    this one lies inside its interval. stands_in: its cells are checkpoints that the comparison did not train; same_as:
+    names of cells whose checkpoint is one of these to the last bit, so that their numbers do not bear each other out.
+    differs: what of their recipe is known to be other than the protocol, as the recipe has it. padding, normalize: the
+    rules that the net sees its pictures by.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Model:
     padding: str = "torch"
     normalize: str = "imagenet"
     measured: tuple[int, int] | None = None
+    same_as: list[str] = field(default_factory=list)
 
 
 @dataclass

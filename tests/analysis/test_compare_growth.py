@@ -1,6 +1,7 @@
 """What may follow a finished comparison: more cells, checkpoints that stand in for trainings, cells that fail alone."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def test_checkpoints_of_one_training_but_for_the_seed_are_one_model(
     outcome, _ = compare_here(monkeypatch, tmp_path / "out", done.data, checkpoints=runs, split="test")
     (model,) = outcome.results["models"]
     assert [cell["seed"] for cell in model["cells"]] == [0, 5]
+
+
+def test_a_stand_in_that_is_the_very_checkpoint_of_a_cell_is_told(
+    done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = shutil.copytree(done.out / "cells" / CELLS[0], tmp_path / "other")
+    outcome, _ = compare_here(monkeypatch, copy, done.data, **GRID, checkpoints=[str(other)])
+    assert [model["same_as"] for model in outcome.results["models"]] == [[], [], [CELLS[0]]]
+    assert f"other: is the very checkpoint of {CELLS[0]}, not another training" in caplog.text
+    page = re.sub(r"<[^>]*>", "", (copy / "report.html").read_text())
+    assert f"not trained here: the very checkpoint of {CELLS[0]}" in page
 
 
 def test_a_file_in_no_run_folder_takes_nothing_from_what_lies_around_it(done: Done, tmp_path: Path) -> None:

@@ -52,6 +52,15 @@ def test_equal_numbers_are_equal_and_the_cheaper_is_first() -> None:
     assert "MAdds" not in verdict(whole(models, differences))
 
 
+def test_seeds_that_lie_further_apart_than_the_lead_are_told() -> None:
+    found = two(0.5, 0.49, tie=False)
+    found.models[1].spread = {"AP": (0.486, 0.494)}
+    assert "seeds" not in plain(verdict(found))
+    found.models[1].spread = {"AP": (0.48, 0.5)}
+    words = "The seeds of b alone lie further apart (AP 0.480 to 0.500) than first and second do (0.010)"
+    assert plain(verdict(found)).endswith(f". {words}: other seeds may lead to another order.")
+
+
 def test_without_numbers_nothing_is_claimed(tmp_path: Path) -> None:
     nobody = whole([one_model("a", None, None, [])], [])
     assert verdict(nobody) == "No model has a number yet."

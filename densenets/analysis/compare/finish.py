@@ -63,9 +63,11 @@ def finish(work: Work) -> Outcome:
     for model in models:
         all_costs = [found[cell.name].costs for cell in model.cells if cell.name in found]
         model.costs = next((costs for costs in all_costs if costs is not None), {})
-    for name, plan in _first_done(work, models).items():
-        model = next(model for model in models if model.name == name)
-        model.measured = _size(work, plan) or model.canvas
+    first, same = _first_done(work, models), _same(work)
+    for model in models:
+        model.same_as = same.get(model.name, [])
+        if model.name in first:
+            model.measured = _size(work, first[model.name]) or model.canvas
     where = _time(work, models)
     comparison = _compared(work, models, found, where)
     write_json(work.out / RESULTS, comparison.to_plain())
@@ -97,6 +99,19 @@ def _refuse_another(work: Work, plan: Plan) -> None:
     file = work.checkpoint(plan)
     if plan.checkpoint is not None and plan.digest is not None and sha256(file) != plan.digest:
         raise InputError(f"{printable(file)}: is not the file that was judged")
+
+
+def _same(work: Work) -> dict[str, list[str]]:
+    """By models that stand in: the cells whose very checkpoint they are."""
+    found: dict[str, list[str]] = {}
+    strangers = [plan for plan in work.done if plan.checkpoint is not None]
+    here = [plan for plan in work.done if plan.checkpoint is None and strangers]
+    digests = {sha256(work.checkpoint(plan)): plan.name for plan in here}
+    for plan in strangers:
+        if cell := digests.get(plan.digest or ""):
+            log.warning("warning: %s: is the very checkpoint of %s, not another training", plan.name, cell)
+            found.setdefault(plan.model, []).append(cell)
+    return found
 
 
 def _compared(work: Work, models: list[Model], found: dict[str, Found], where: dict[str, Any] | None) -> Comparison:

@@ -36,10 +36,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def verdict(comparison: Comparison) -> str:
-    """The winner in a sentence that tells who is tied with it; HTML."""
+    """The winner in a sentence that tells who is tied with it, and how far seeds lead away; HTML."""
     ranked = [model for model in in_order(comparison) if model.rank is not None]
     if not ranked:
         return "No model has a number yet."
+    return _winner(comparison, ranked) + _by_seeds(ranked, comparison.ranked_by)
+
+
+def _winner(comparison: Comparison, ranked: Sequence[Model]) -> str:
     best = ranked[0]
     tied = [model for model in ranked[1:] if model.name in best.ties or best.name in model.ties]
     equal = [model for model in ranked[1:] if _is_equal(best, model, comparison.ranked_by)]
@@ -54,6 +58,23 @@ def verdict(comparison: Comparison) -> str:
     if tied:
         return f"{name(best.name)} is best: {figure}; {_tied(tied)} with it."
     return f"{name(best.name)} is best: {figure}, {_ahead(comparison, best, ranked[1])}"
+
+
+def _by_seeds(ranked: Sequence[Model], key: str) -> str:
+    """Where the seeds of one model lie further apart than the first two models, that of those furthest apart."""
+    several = [model for model in ranked if key in model.spread]
+    values = [finite(interval_of(model, key).value) for model in ranked[:2]]
+    if len(values) < 2 or not several or values[0] is None or values[1] is None:
+        return ""
+    widest = max(several, key=lambda model: model.spread[key][1] - model.spread[key][0])
+    (low, high), lead = widest.spread[key], values[0] - values[1]
+    if high - low <= lead:
+        return ""
+    seeds = f"{as_text(title_of(key))} {score(low)} to {score(high)}"
+    return (
+        f" The seeds of {name(widest.name)} alone lie further apart ({seeds}) than first and second do "
+        f"({signed(lead).lstrip('+')}): other seeds may lead to another order."
+    )
 
 
 def _is_equal(one: Model, other: Model, key: str) -> bool:
@@ -220,7 +241,8 @@ def _unequal(model: Model) -> list[str]:
     differs = {key: value for key, value in model.differs.items() if key not in SHOWN_APART}
     known = [as_text(shortened(f"{key} {said(value)}", 60)) for key, value in differs.items()]
     more = [f"and {plural(len(known) - FEW, 'setting')} more"] if len(known) > FEW else []
-    here = ["<b>not trained here</b>"] if model.stands_in else []
+    same = f": the very checkpoint of {names(model.same_as)}" if model.same_as else ""
+    here = [f"<b>not trained here</b>{same}"] if model.stands_in else []
     return [*here, *([f"unlike the protocol: {', '.join([*known[:FEW], *more])}"] if known else [])]
 
 
