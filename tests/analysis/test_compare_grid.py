@@ -114,8 +114,20 @@ def test_another_way_of_reading_the_same_weights_is_another_comparison(tmp_path:
     with pytest.raises(InputError) as fault:
         agree(tmp_path, "detection", equal, second, ["compare"])
     told = str(fault.value).splitlines()
-    assert len(told) == 2
-    assert "v2-pretrained-ssdlite-320-seed0: padding (torch, now tf)" in told[0]
+    assert told == [
+        f"--pretrained-padding: tf, but {tmp_path} was begun with torch; name another --out",
+        f"--pretrained-normalize: half, but {tmp_path} was begun with imagenet; name another --out",
+    ]
+
+
+def test_other_weights_of_the_same_net_are_told_with_their_flag(tmp_path: Path) -> None:
+    first = plans(["--data=x"], pretrained=["v2=a.pth"], seeds=[0, 1])
+    equal = {"judged data": "1", "densenets": "2"}
+    agree(tmp_path, "detection", equal, [replace(plan, digest="1") for plan in first], ["compare"])
+    with pytest.raises(InputError) as fault:
+        agree(tmp_path, "detection", equal, [replace(plan, digest="2") for plan in first], ["compare"])
+    begun = f"{tmp_path} was begun with"
+    assert str(fault.value) == f"--pretrained: v2=a.pth is not the file that {begun}; name another --out"
 
 
 def test_another_split_is_judged_behind_the_training() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,40 @@ def test_another_protocol_is_refused_and_named(done: Done, monkeypatch: pytest.M
     before = (copy / "comparison.json").read_bytes()
     with pytest.raises(InputError) as fault:
         compare_here(monkeypatch, copy, done.data, "--lr=0.5", **{**GRID, "split": "val"}, cell_threads=2)
-    told = str(fault.value)
-    assert len(told.splitlines()) == 4
-    assert "with another lr (0.02, now 0.5); name another --out" in told
-    assert "with another split (test, now val)" in told
-    assert "with another cell_threads (1, now 2)" in told
-    assert "with another judged data" in told
+    assert str(fault.value).splitlines() == [
+        f"--lr: 0.5, but {copy} was begun with 0.02; name another --out",
+        f"--split: val, but {copy} was begun with test; name another --out",
+        f"--cell-threads: 2, but {copy} was begun with 1; name another --out",
+    ]
     assert (copy / "comparison.json").read_bytes() == before
+
+
+def test_a_flag_has_one_line_however_many_cells_it_is_for(
+    done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path
+) -> None:
+    words = ["--epochs=2", "--ssd.loss=focal", "--val-split=train"]
+    with pytest.raises(InputError) as fault:
+        compare_here(monkeypatch, copy, done.data, *words, **GRID)
+    assert str(fault.value).splitlines() == [
+        f"--val-split: train, but {copy} was begun with val; name another --out",
+        f"--epochs: 2, but {copy} was begun with 1; name another --out",
+        f"--ssd.loss: focal, but {copy} was begun with softmax; name another --out",
+    ]
+
+
+def test_other_data_and_another_version_are_told_as_such(
+    done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path
+) -> None:
+    content = json.loads((copy / "comparison.json").read_text())
+    content["alike"] |= {"torch": "1.0", "train data": "0", "judged data": "0"}
+    (copy / "comparison.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as fault:
+        compare_here(monkeypatch, copy, done.data, **GRID)
+    lines = str(fault.value).splitlines()
+    begun = f"{copy} was begun with"
+    assert lines[0] == f"--data: train data and judged data are not those that {begun}; name another --out"
+    assert re.fullmatch(rf"torch: [\d.]+, but {begun} 1\.0; name another --out", lines[1])
+    assert len(lines) == 2
 
 
 @pytest.mark.parametrize(

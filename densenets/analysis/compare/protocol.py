@@ -39,6 +39,7 @@ LOOSE = {
     *("data", "train_annotations", "train_images", "val_annotations", "val_images"),
 }
 COMPARED = ("model", "seed", "backbone", "head", "width", "size", "digest", "epochs", "padding", "normalize")
+DATA = {"train data": "train_split", "val data": "val_split", "judged data": "split"}  # each digest, and who names it
 SHOWN = 80  # characters of a value
 
 
@@ -150,23 +151,62 @@ def _refuse_another(
     plans: Sequence[Plan],
     known: dict[str, Plan],
 ) -> None:
-    problems = Problems()
-    if before["task"] != task:
-        problems.add(_told(out, "task", before["task"], task))
-    for name, value in equal.items():
-        if name in before["alike"] and before["alike"][name] != value:
-            problems.add(_told(out, name, before["alike"][name], value))
+    """One line a flag, for however many cells it is."""
+    lines = [] if before["task"] == task else [_another(out, "task", before["task"], task)]
+    was = before["alike"]
+    changed = {name: (was[name], value) for name, value in equal.items() if name in was and was[name] != value}
+    lines += _other_settings(out, changed) + _other_data(out, changed)
+    lines += [_another(out, name, *changed[name]) for name in ("densenets", *LIBRARIES) if name in changed]
     for plan in plans:
         if plan.name in known:
-            for name in COMPARED:
-                was, now = getattr(known[plan.name], name), getattr(plan, name)
-                if was != now:
-                    problems.add(_told(out, f"{plan.name}: {name}", was, now))
+            lines += _other_cell(out, known[plan.name], plan)
+    problems = Problems()
+    for line in dict.fromkeys(lines):
+        problems.add(line)
     problems.refuse()
 
 
-def _told(out: Path, name: str, was: object, now: object) -> str:
+def _other_settings(out: Path, changed: dict[str, tuple[Any, Any]]) -> list[str]:
+    """Where no flag names the split that all are judged on, it follows from --val-split, and is not told beside it."""
+    own = {name: values for name, values in changed.items() if name not in (*DATA, "densenets", *LIBRARIES)}
+    if own.get("split") == own.get("val_split"):
+        own.pop("split", None)
+    return [_another(out, *one) for name, values in own.items() for one in _flags(name, *values)]
+
+
+def _other_data(out: Path, changed: dict[str, tuple[Any, Any]]) -> list[str]:
+    """Of another split they are others anyway."""
+    found = [name for name, flag in DATA.items() if name in changed and flag not in changed]
+    told = f"{' and '.join(found)} are not those that {printable(out)} was begun with"
+    return [f"--data: {told}; name another --out"] if found else []
+
+
+def _other_cell(out: Path, before: Plan, plan: Plan) -> list[str]:
+    pairs = {name: (getattr(before, name), getattr(plan, name)) for name in COMPARED}
+    changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    lines = []
+    if changed.pop("digest", None):
+        given = f"{printable(plan.backbone)}={printable(plan.weights)}"
+        lines = [f"--pretrained: {given} is not the file that {printable(out)} was begun with; name another --out"]
+    return lines + [_another(out, _cell_flag(plan, name), *pair) for name, pair in changed.items()]
+
+
+def _cell_flag(plan: Plan, name: str) -> str:
+    """The flag that a cell has a value from."""
+    if plan.checkpoint is not None or name == "model":
+        return f"{plan.name}: {name}"
+    if name in ("padding", "normalize"):
+        return f"--pretrained-{name}" if plan.weights else f"--{name}"
+    return "--epochs" if name == "epochs" else f"--{name}s"
+
+
+def _flags(name: str, was: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    """Each flag that differs, with both values: of a group of settings those below it."""
+    if not (isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys()):
+        return [(f"--{name.replace('_', '-')}", was, now)]
+    return [one for key in now if was[key] != now[key] for one in _flags(f"{name}.{key}", was[key], now[key])]
+
+
+def _another(out: Path, name: str, was: object, now: object) -> str:
     before, after = (printable(value)[:SHOWN] for value in (was, now))
-    return (
-        f"{printable(out)}: is a comparison with another {printable(name)} ({before}, now {after}); name another --out"
-    )
+    return f"{printable(name)}: {after}, but {printable(out)} was begun with {before}; name another --out"
