@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from comparisons import CELLS, GRID, Done, compare_here
 from shapes import write_split
 
@@ -102,7 +103,7 @@ def test_what_a_cell_would_fail_for_is_told_before_the_first_trains(
     assert "v3-small--1-ssdlite-64: width" in refused(monkeypatch, out, done.data, **grid, widths=[0.35, -1.0])
     assert "nowhere" in refused(monkeypatch, out, "--data=nowhere", **grid)
     told = refused(monkeypatch, out, done.data, **{**grid, "pretrained": ["v2=nowhere.pth"], "widths": [1.0]})
-    assert "v2-pretrained-ssdlite-64: nowhere.pth" in told
+    assert told == "--pretrained: v2=nowhere.pth: no such file"
     assert "--devices" in refused(monkeypatch, out, done.data, "--devices=-7", **grid)
     assert "no such run folder" in refused(monkeypatch, out, checkpoints=["nowhere"])
     assert "split" in refused(monkeypatch, out, done.data, **grid, split="nowhere")
@@ -120,12 +121,24 @@ def test_models_of_other_classes_or_another_task_are_refused(
     told = refused(
         monkeypatch, out, f"--data={tmp_path / 'shapes'}", backbones=["v2"], heads=["ssdlite"], checkpoints=[run]
     )
-    assert "knows other classes" in told
+    assert told == f"--checkpoints: {run}: knows red, green, blue; {tmp_path / 'shapes'} has purple, green, blue"
+    told = refused(monkeypatch, out, f"--data={tmp_path / 'shapes'}", checkpoints=[run])  # alone, as they are
+    assert told == f"--checkpoints: {run}: knows red, green, blue; {tmp_path / 'shapes'} has purple, green, blue"
     told = refused(
         monkeypatch, out, f"--data={tmp_path / 'shapes'}", backbones=["v2"], heads=["lraspp"], checkpoints=[run]
     )
     assert "--checkpoints: " in told
     assert "is of detection, the others of segmentation" in told
+
+
+def test_weights_that_do_not_fit_are_told_once_and_with_their_flag(
+    done: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "v1.pth"
+    torch.save({"features.0.0.weight": torch.zeros(3)}, file)
+    grid = {"backbones": ["v2"], "heads": ["ssdlite"], "sizes": ["64", "96"], "pretrained": [f"v1={file}"]}
+    (line,) = refused(monkeypatch, tmp_path / "out", done.data, **grid).splitlines()
+    assert line.startswith(f"--pretrained: v1={file}: ")
 
 
 def test_a_gpu_that_is_not_there_is_told_first(done: Done, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

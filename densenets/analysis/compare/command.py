@@ -54,7 +54,7 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     plans = plan_grid(settings, training, words) if grid else []
     plans += plan_stand_ins(settings, training, others, {name for plan in plans for name in (plan.name, plan.model)})
     ground = open_ground(settings, training, plans, others, task)
-    refuse_other_classes(ground, others)
+    refuse_other_classes(ground, training, others)
     equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
     with new_folder(out), only_one(out):
         agreed = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))

@@ -1,5 +1,6 @@
 """What all cells stand on, looked at before the first of them trains: the data, every net, every file of weights."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Collection, Sequence
@@ -30,7 +31,12 @@ from densenets.training.durable import read_checkpoint
 
 KINDS = {"detection": Detection, "segmentation": Segmentation}
 EVALUATIONS: dict[str, Any] = {"detection": EvalDetection, "segmentation": EvalSegmentation}
+SHOWN = 8  # classes
 log = logging.getLogger(__name__)
+
+
+class UnfitWeights(InputError):
+    """A file of --pretrained, which the message names, is not of its net."""
 
 
 @dataclass
@@ -81,7 +87,7 @@ def open_ground(
     kind: Kind = KINDS[task]()
     trained = [plan for plan in plans if plan.checkpoint is None]
     if not trained:
-        judged, source = _open_judged(settings, training, kind, others[0].description.classes)
+        judged, source = _open_as(settings, training, kind, others[0])
         return Ground(judged, source, {"judged data": fingerprint(judged)})
     refuse_bad_trainer(training)
     train, val = kind.open_training(training)
@@ -100,32 +106,66 @@ def data_words(training: Any) -> list[str]:
     return [f"--data={training.data}"]
 
 
-def _open_judged(settings: Compare, training: Any, kind: Kind, classes: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+def _open_as(settings: Compare, training: Any, kind: Kind, other: StandIn) -> tuple[Any, dict[str, Any]]:
+    """The split with the classes of a checkpoint; where it cannot be read so for classes of its own, that is told."""
+    try:
+        return _open_judged(settings, training, kind, other.description.classes)
+    except InputError as fault:
+        there: list[str] = []
+        with contextlib.suppress(InputError):
+            there = list(_open_judged(settings, training, kind, None)[0].classes)
+        if {*there} <= {*other.description.classes}:
+            raise
+        raise InputError(_strange(other, training, there)) from fault
+
+
+def _open_judged(
+    settings: Compare, training: Any, kind: Kind, classes: Sequence[str] | None
+) -> tuple[Any, dict[str, Any]]:
     if isinstance(training, TrainDetection) and training.val_annotations and settings.split is not None:
         raise InputError("--split: goes with --data: of annotation files there is one to judge by")
     words = [*judging_words(settings, training), *data_words(training)]
     return kind.open_judged(parse(EVALUATIONS[kind.task], words, "compare"), None, classes)
 
 
-def refuse_other_classes(ground: Ground, others: Sequence[StandIn]) -> None:
+def refuse_other_classes(ground: Ground, training: Any, others: Sequence[StandIn]) -> None:
     """Models that know other classes than the data, or in another order, cannot be compared."""
     problems = Problems()
     for other in others:
         if list(other.description.classes) != list(ground.judged.classes):
-            problems.add(
-                f"--checkpoints: {printable(other.given)}: knows other classes than the data that all are judged by"
-            )
+            problems.add(_strange(other, training, ground.judged.classes))
     problems.refuse()
+
+
+def _strange(other: StandIn, training: Any, classes: Sequence[str]) -> str:
+    place, known = printable(_place(training)), other.description.classes
+    order = ", in another order" * (sorted(known) == sorted(classes))
+    return f"--checkpoints: {printable(other.given)}: knows {_names(known)}; {place} has {_names(classes)}{order}"
+
+
+def _place(training: Any) -> str:
+    """Of the data that all are judged by, as it was given."""
+    return str(getattr(training, "val_annotations", None) or training.data)
+
+
+def _names(classes: Sequence[str]) -> str:
+    more = [f"{len(classes) - SHOWN} more"] * (len(classes) > SHOWN)
+    return ", ".join([*map(printable, classes[:SHOWN]), *more])
 
 
 def _try_models(kind: Kind, training: Any, plans: Sequence[Plan], train: Any, val: Any) -> None:
     """Builds each model once: without memory, or with its weights where it starts from some."""
-    problems = Problems()
+    lines = []
     for plan in {plan.model: plan for plan in plans}.values():
         try:
             _try_model(kind, settings_of(plan, training), train, val)
+        except UnfitWeights as fault:
+            lines.append(str(fault))
         except InputError as fault:
-            problems.add(f"{plan.model}: {fault}")
+            lines.append(f"{plan.model}: {fault}")
+    problems = Problems()
+    for line in dict.fromkeys(lines):  # the same weights may be those of several models
+        problems.add(line)
     problems.refuse()
 
 
@@ -135,11 +175,20 @@ def _try_model(kind: Kind, settings: Any, train: Any, val: Any) -> None:
     with torch.device("meta"):
         model: Any = build_from(description)
     if settings.weights is not None:
-        model = build_from(description, weights=settings.weights)
+        model = _with_weights(description, settings.weights)
     model.backbone.freeze(settings.freeze_stages, settings.freeze_norm)
     data = kind.data(settings, train, val, description)
     model.check_batch(data.images_of_a_step(1))
     check_room(data.workers, data.batch_size, description.canvas)
+
+
+def _with_weights(description: ModelDescription, weights: str) -> Any:
+    try:
+        return build_from(description, weights=weights)
+    except InputError as fault:
+        file, told = printable(weights), str(fault)
+        told = told if told.startswith(file) else f"{file}: {told}"
+        raise UnfitWeights(f"--pretrained: {description.backbone}={told}") from fault
 
 
 def with_digests(plans: Sequence[Plan]) -> list[Plan]:
