@@ -18,16 +18,19 @@ class Profile:
     Args:
         checkpoint: run folders (their best checkpoints) or checkpoint files; without any, a fresh net of these flags:
         backbone: the net that sees: v1, v2, v3-large or v3-small.
-        head: the part that says what is where, of either task.
+        head: the part that says what is where: ssd, ssdlite, faster-rcnn, faster-rcnn-fpn for boxes; raspp, lraspp,
+            lraspp-torchvision, deeplabv3 for masks.
         width: the backbone's width multiplier.
         size: side of the square canvas in px, or its height and width; 320 of a fresh net. A trained detector has its
-            own, a trained segmenter sees pictures as in its validation where not given.
+            own; a trained segmenter is measured at the size of its validation where not given, or of its crops where
+            that saw pictures of every size.
         num_classes: of a detector without background.
         reduced_tail: halve the last stage (the dagger of V3 Table 6; RF2 of V3 Table 7).
         ssd: settings of SSD and SSDLite.
         rcnn: settings of Faster R-CNN.
         seg: settings of the segmentation heads.
-        images: pictures and folders of pictures to be timed on; drawn street scenes where not given.
+        images: pictures and folders of pictures to be timed on; drawn street scenes where not given, of 640 x 480 px
+            or more where a detector is among the models.
         rounds: timings of each model, taken in turns.
         warmup: rounds before them that do not count.
         threads: of the processor; 1, as the papers measure on one core of a phone.

@@ -89,11 +89,19 @@ def size_seen(checkpoint: str, asked: int | list[int] | None = None) -> tuple[in
     return _size_told(_origin(read_checkpoint(find_checkpoint(checkpoint))), asked)
 
 
-def _size_told(origin: dict[str, Any], asked: int | list[int] | None) -> tuple[int, int] | None:
+def size_of_validation(checkpoint: str) -> tuple[int, int] | None:
+    """(H, W) px that the validation of its run brought pictures to; None is their own size, or nobody knows."""
+    return _size(_eval_size(_origin(read_checkpoint(find_checkpoint(checkpoint)))))
+
+
+def _eval_size(origin: dict[str, Any]) -> list[int] | None:
     known = origin.get("eval_size")
     sides: list[int] = known if isinstance(known, list) else [known] if isinstance(known, int) else []
-    told = all(type(side) is int for side in sides)
-    size = _size(asked if asked is not None else sides if sides and told else None)
+    return sides if sides and all(type(side) is int for side in sides) else None
+
+
+def _size_told(origin: dict[str, Any], asked: int | list[int] | None) -> tuple[int, int] | None:
+    size = _size(asked if asked is not None else _eval_size(origin))
     seen = "their own size" if size is None else size_told(size)
     if rank() == 0:
         said = "as --size says" if asked is not None else "as in the run's validation; --size H W names another"

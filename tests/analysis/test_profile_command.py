@@ -30,8 +30,8 @@ def costs_module() -> Any:
     return sys.modules[costs.__module__]
 
 
-def checkpoint(path: Path, head: str) -> Path:
-    """A run folder with a net as it begins; of three classes, at 64 px."""
+def checkpoint(path: Path, head: str, **origin: Any) -> Path:
+    """A run folder with a net as it begins; of three classes, at 64 px. origin: settings of its training."""
     segments = head == "lraspp"
     options = SegmentationOptions() if segments else SSDOptions()
     palette = [[0, 0, 0], [9, 9, 9], [255, 0, 0]] if segments else None
@@ -39,7 +39,7 @@ def checkpoint(path: Path, head: str) -> Path:
     description = ModelDescription(*described, not segments, None, asdict(options), palette)
     state = {f"model.{name}": value for name, value in build_from(description).state_dict().items()}
     (path / "checkpoints").mkdir(parents=True)
-    content = {"densenets": description.plain(), "state_dict": state, "global_step": 1}
+    content = {"densenets": description.plain(), "state_dict": state, "global_step": 1, "origin": origin}
     torch.save(content, path / "checkpoints" / "best.ckpt")
     return path
 
@@ -95,6 +95,37 @@ def test_a_trained_segmenter_at_another_size(tmp_path, capsys, no_process) -> No
     assert wide["costs"]["parameters"] == own["costs"]["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("seen", "flags", "told", "canvas"),
+    [
+        (None, [], "masks: measured at the size of its crops, 64 x 64 px; --size H W names another", [64, 64]),
+        ([64, 96], [], "masks: measured at 96 x 64 px, as in its validation; --size H W names another", [64, 96]),
+        ([64, 96], ["--size", "96"], "masks: measured at 96 x 96 px, as --size says", [96, 96]),
+    ],
+)
+def test_a_segmenters_size_is_told_once(
+    seen: Any, flags: list[str], told: str, canvas: list[int], tmp_path, caplog, no_process
+) -> None:
+    caplog.set_level("INFO")
+    run = checkpoint(tmp_path / "masks", "lraspp", eval_size=seen)
+    assert main([*QUICK, "--checkpoint", str(run), *flags, "--out", str(tmp_path / "out")]) == 0
+    assert [line for line in caplog.messages if " px" in line] == [told]
+    (model,) = json.loads((tmp_path / "out/profile.json").read_text())["models"]
+    assert model["canvas"] == canvas
+
+
+@pytest.mark.parametrize(
+    ("tasks", "size"),
+    [(["ssdlite"], "640 x 480"), (["lraspp"], "64 x 64"), (["lraspp", "ssdlite"], "640 x 480")],
+    ids=["detector", "segmenter", "both"],
+)
+def test_drawn_pictures_are_a_photos_size_wherever_a_detector_sees_them(
+    tasks: list[str], size: str, tmp_path, capsys, no_process
+) -> None:
+    assert main([*QUICK, "--checkpoint", *(str(checkpoint(tmp_path / head, head)) for head in tasks)]) == 0
+    assert f"drawn street scenes of {size} px" in capsys.readouterr().out
+
+
 def picture(folder: Path) -> Path:
     import numpy as np
 
@@ -105,11 +136,11 @@ def picture(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--backbone", "v9"], "backbone: v9: expected one of v1, v2"),
-        (["--head", "yolo"], "head: yolo: expected one of ssd"),
+        (["--backbone", "v9"], ": --backbone: v9: expected one of v1, v2"),
+        (["--head", "yolo"], ": --head: yolo: expected one of ssd"),
         (["--num-classes", "0"], "0 classes: expected 1 to 10000"),
         (["--head", "lraspp", "--num-classes", "300"], "a mask tells 255 apart"),
-        (["--size", "20"], "size: 20: expected 32 px or more"),
+        (["--size", "20"], ": --size: 20: expected 32 px or more"),
         (["--rounds", "2"], "--rounds: 2: expected 3 to 100000"),
         (["--accelerator", "gpu"], "--accelerator: gpu: torch finds no CUDA GPU on this machine"),
         (["--threads", "0"], "--threads: 0: expected 1 to 1024"),

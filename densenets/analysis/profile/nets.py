@@ -8,16 +8,17 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from densenets.backbones import BACKBONES
 from densenets.backbones.base import initialize
 from densenets.build import ModelDescription, build_from, canvas_of
 from densenets.config import Profile
 from densenets.config.detection import options_of
 from densenets.errors import InputError, printable
 from densenets.files import free_name
-from densenets.heads import task_of
+from densenets.heads import HEADS, task_of
 from densenets.run.folder import find_checkpoint, name_of
 from densenets.run.model import load
-from densenets.run.segmentation import size_seen
+from densenets.run.segmentation import size_of_validation
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def nets_of(settings: Profile) -> dict[str, Net]:
         return {name: Net(fresh(description), description, None)}
     found: dict[str, Net] = {}
     for place in settings.checkpoint:
-        found[free_name(name_of(find_checkpoint(place)), found)] = _loaded(place, settings.size)
+        name = free_name(name_of(find_checkpoint(place)), found)
+        found[name] = _loaded(name, place, settings.size)
     return found
 
 
@@ -59,6 +61,9 @@ def fresh(description: ModelDescription) -> nn.Module:
 
 
 def _describe(settings: Profile) -> ModelDescription:
+    for flag, word, known in (("backbone", settings.backbone, [*BACKBONES]), ("head", settings.head, [*HEADS])):
+        if word not in known:
+            raise InputError(f"--{flag}: {printable(word)}: expected one of {', '.join(known)}")
     segments = task_of(settings.head) == "segmentation"
     options = settings.seg if segments else options_of(settings.head, settings.ssd, settings.rcnn)
     return ModelDescription(
@@ -66,7 +71,7 @@ def _describe(settings: Profile) -> ModelDescription:
         head=settings.head,
         classes=[f"class {number}" for number in range(settings.num_classes)],
         category_ids=list(range(settings.num_classes)),
-        canvas=canvas_of(320 if settings.size is None else settings.size),
+        canvas=canvas_of(320 if settings.size is None else settings.size, "--size"),
         width=settings.width,
         padding="torch",
         normalize="imagenet",
@@ -77,14 +82,23 @@ def _describe(settings: Profile) -> ModelDescription:
     )
 
 
-def _loaded(place: str, size: int | list[int] | None) -> Net:
-    """A segmenter is measured at the size its validation saw, else at that of its crops."""
+def _loaded(name: str, place: str, size: int | list[int] | None) -> Net:
+    """As the run's best checkpoint has it; `size` is a segmenter's alone."""
     model, description = load(place)
     if task_of(description.head) == "segmentation":
-        seen = size_seen(place, size)
-        if seen is None:
-            log.info("measured at the size of its crops, %d x %d px", description.canvas[1], description.canvas[0])
-        description = replace(description, canvas=seen or description.canvas)
+        canvas, told = _seen(place, size, description.canvas)
+        log.info("%s: measured at %s", name, told)
+        description = replace(description, canvas=canvas)
     elif size is not None:
         raise InputError(f"--size: {printable(place)}: a detector sees pictures on the canvas of its training")
     return Net(model, description, find_checkpoint(place))
+
+
+def _seen(place: str, asked: int | list[int] | None, crops: tuple[int, int]) -> tuple[tuple[int, int], str]:
+    """(H, W) px that a trained segmenter is measured at, and that in words with where it comes from."""
+    if asked is not None:
+        height, width = canvas_of(asked, "--size")
+        return (height, width), f"{width} x {height} px, as --size says"
+    if (seen := size_of_validation(place)) is not None:
+        return seen, f"{seen[1]} x {seen[0]} px, as in its validation; --size H W names another"
+    return crops, f"the size of its crops, {crops[1]} x {crops[0]} px; --size H W names another"

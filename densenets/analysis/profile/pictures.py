@@ -27,12 +27,12 @@ class Pictures(NamedTuple):
 
 
 def pictures(places: list[str], descriptions: Iterable[ModelDescription]) -> Pictures:
-    """The first COUNT pictures of the places; where none are named, drawn street scenes: of a photo's size for
-    detectors, of the largest canvas where a segmenter is among the models. Raises InputError."""
+    """The first COUNT pictures of the places; where none are named, drawn street scenes: of a photo's size where a
+    detector is among the models, or of a segmenter's canvas, whichever is the largest. Raises InputError."""
     if places:
         return _read(find_pictures(places)[:COUNT])
-    canvases = [one.canvas for one in descriptions if task_of(one.head) == "segmentation"]
-    height, width = max(canvases, key=lambda size: size[0] * size[1], default=PHOTO)
+    sizes = [one.canvas if task_of(one.head) == "segmentation" else PHOTO for one in descriptions]
+    height, width = max(sizes, key=lambda size: size[0] * size[1])
     images = [render(SEED, index, height, width).image for index in range(COUNT)]
     plain = {"drawn": COUNT, "seed": SEED, "height": height, "width": width}
     return Pictures(images, f"{COUNT} drawn street scenes of {width} x {height} px", plain)
