@@ -13,7 +13,8 @@ class Compare:
 
     Args:
         backbones: nets to compare: v1, v2, v3-large, v3-small.
-        heads: heads to compare, all of one task.
+        heads: heads to compare, all of one task: ssd, ssdlite, faster-rcnn, faster-rcnn-fpn for boxes; raspp, lraspp,
+            lraspp-torchvision, deeplabv3 for masks.
         widths: width multipliers to compare.
         sizes: canvases to compare, each a side in px or HEIGHTxWIDTH such as 240x320; the training's own where not
             given.

@@ -1,5 +1,6 @@
 """Which cells a comparison has, what its flags mean, and what they are refused for; nothing is trained here."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 from densenets.analysis.compare.command import _threads, command_of
 from densenets.analysis.compare.grid import parse_size, parse_training, plan_grid, settings_of, task_of_grid
 from densenets.analysis.compare.protocol import agree
+from densenets.backbones import BACKBONES
+from densenets.cli import main
 from densenets.command_line import own_words, parse
 from densenets.config import Compare, TrainDetection, TrainSegmentation
 from densenets.errors import InputError
+from densenets.heads import HEADS
 
 
 def plans(words: list[str], **changes: object) -> list:
@@ -166,6 +170,15 @@ def test_what_a_training_refuses_a_comparison_refuses_in_the_same_words() -> Non
         parse_training("detection", ["--epoch=3"])
     with pytest.raises(InputError, match=r"^--epochs: 0: expected 1 or more"):
         parse_training("detection", ["--epochs=0"])
+
+
+def test_help_lists_every_head_and_net(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("compare", "profile"):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([command, "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        for name in (*HEADS, *BACKBONES):
+            assert re.search(rf"[ :(]{name}[ ,.;)]", told), (command, name)
 
 
 def test_own_flags_and_those_of_the_training_may_be_mixed() -> None:
