@@ -95,11 +95,13 @@ class Difference:
 
 @dataclass
 class Picture:
-    """One image seen by all: JPEG files below the comparison's folder. predictions: by the models' names."""
+    """One image seen by all: JPEG files below the comparison's folder. predictions: by the models' names. empty: names
+    of the models that have no box to draw in it."""
 
     title: str
     truth: str
     predictions: dict[str, str]
+    empty: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -109,7 +111,8 @@ class Comparison:
     ranked_by: the score that the rank goes by ("AP" or "mIoU"). level: part of the draws inside an interval, such as
     0.95. draws: of the bootstrap. data, split: what was judged. protocol: what was equal for every cell, in words and
     numbers. machine: on which every latency here was measured; None where none was. commands: that repeat the whole, in
-    the order they were given. produced_by: versions, as in results.json.
+    the order they were given. produced_by: versions, as in results.json. boxes_from: the least score of a box in the
+    pictures, of detection. colours: of the classes in the pictures, as "#rrggbb", of segmentation.
     """
 
     task: str
@@ -127,6 +130,8 @@ class Comparison:
     machine: dict[str, Any] | None
     commands: list[list[str]]
     produced_by: dict[str, Any]
+    boxes_from: float | None = None
+    colours: list[str] = field(default_factory=list)
 
     @property
     def seconds_compare(self) -> bool:

@@ -44,6 +44,9 @@ def test_what_was_found(done: Done) -> None:
     assert found == Comparison.from_plain(done.outcome.results)
     assert (found.task, found.ranked_by, found.images, found.split) == ("detection", "AP", 4, "test")
     assert found.classes == ["red", "green", "blue"]
+    assert (found.boxes_from, found.colours) == (0.3, [])
+    assert found.pictures
+    assert all(sorted(picture.empty) == sorted(picture.predictions) for picture in found.pictures)  # after one epoch
     assert sorted(model.rank or 0 for model in found.models) == [1, 2]
     for model in found.models:
         results = json.loads((done.out / "cells" / model.cells[0].name / "judged/results.json").read_text())

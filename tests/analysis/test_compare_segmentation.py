@@ -29,6 +29,9 @@ def test_segmenters_are_ranked_by_mean_iou(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len(madds) == 1  # both see the pictures at the same size when they are judged
     assert [tuple(model["canvas"]) for model in found["models"]] == [(64, 64), (64, 96)]
     assert [tuple(model["measured"]) for model in found["models"]] == [(64, 96), (64, 96)]
+    assert len(found["colours"]) == len(found["classes"])
+    assert found["colours"][found["classes"].index("road")] == "#804080"
+    assert found["boxes_from"] is None
     for picture in found["pictures"]:
         assert all((tmp_path / "out" / file).is_file() for file in [picture["truth"], *picture["predictions"].values()])
     assert "mIoU" in str(outcome)

@@ -36,3 +36,25 @@ def test_the_size_that_costs_were_measured_at_is_told(tmp_path: Path) -> None:
     with write_rows(comparison, tmp_path / "rows.csv").open(newline="") as handle:
         sizes = {(row["measured_width"], row["measured_height"]) for row in csv.DictReader(handle)}
     assert sizes == {("96", "96"), ("480", "360")}
+
+
+def test_boxes_are_drawn_from_a_score_that_is_told(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=2)
+    page = plain(build_page(comparison, tmp_path))
+    assert "Boxes from score" not in page
+    assert ": no box" not in page
+    comparison.boxes_from = 0.25
+    comparison.pictures[1].empty = ["v2"]
+    page = plain(build_page(comparison, tmp_path))
+    assert "Boxes from score 0.25." in page
+    assert page.count("v2: no box") == page.count(": no box") == 1
+
+
+def test_the_colours_of_classes_are_told(tmp_path: Path) -> None:
+    comparison = segmentation(tmp_path, pictures=1)
+    assert "hatched" not in build_page(comparison, tmp_path)
+    comparison.classes, comparison.colours = ["sky", "<road>"], ["#80ff00", "#0000ff"]
+    found = build_page(comparison, tmp_path)
+    page = found[found.index('id="pictures"') :].partition("</ul>")[0]
+    assert [plain(item) for item in page.split("<li>")[1:]] == ["sky", "&lt;road&gt;", "hatched: no class, not judged"]
+    assert re.findall(r"fill=\"(#\w+)\"", page)[:2] == ["#80ff00", "#0000ff"]

@@ -1,7 +1,7 @@
 """The end of a comparison: scores with intervals, error types, costs, latency, pictures, the report. Each is stored."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.cells import Work, models_of
-from densenets.analysis.compare.gallery import choose, draw_cell, draw_truth
+from densenets.analysis.compare.gallery import choose, draw_cell, draw_truth, key_of
 from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.progress import watched
 from densenets.analysis.compare.scoring import (
@@ -139,6 +139,7 @@ def _compared(work: Work, models: list[Model], found: dict[str, Found], where: d
         machine=where,
         commands=work.agreed.commands,
         produced_by=provenance(torch.device("cpu")),
+        **key_of(work.task, split),
     )
 
 
@@ -258,19 +259,23 @@ def _pictures(work: Work, models: Sequence[Model]) -> list[Picture]:
     (work.out / "pictures").mkdir(exist_ok=True)
     folders = {model.name: f"pictures/{number}" for number, model in enumerate(models)}
     truth = draw_truth(split, rows, work.out, "pictures/truth")
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[str, bool]]] = {}
     for name, plan in watched([*first.items()], "pictures"):
         origin = {**_origin(work, plan), "checkpoint": sha256(work.checkpoint(plan)), "rows": rows}
         places = (work.out, folders[name], plan.results(work.out), work.checkpoint(plan))
         find = partial(draw_cell, work.task, split, rows, *places)
-        origin["place"] = folders[name]
+        origin |= {"place": folders[name], **key_of(work.task, split)}
         found[name] = stored(work.out, f"pictures-{name}", origin, find, partial(_are_there, work.out))
     titles = [Path(str(split.files[row])).name for row in rows]
     return [
-        Picture(title, truth[place], {name: files[place] for name, files in found.items()})
+        Picture(title, truth[place], {name: seen[place][0] for name, seen in found.items()}, _empty(found, place))
         for place, title in enumerate(titles)
     ]
 
 
-def _are_there(out: Path, files: Sequence[str]) -> bool:
-    return all((out / file).is_file() for file in files)
+def _empty(found: Mapping[str, Sequence[tuple[str, bool]]], place: int) -> list[str]:
+    return [name for name, seen in found.items() if seen[place][1]]
+
+
+def _are_there(out: Path, seen: Sequence[tuple[str, bool]]) -> bool:
+    return all((out / file).is_file() for file, _ in seen)

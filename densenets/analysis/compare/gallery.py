@@ -14,7 +14,7 @@ from densenets.analysis.compare.scoring import predictions_of
 from densenets.data.dataset import DetectionSplit
 from densenets.run.evaluation import RESULTS, read_results
 from densenets.run.model import load
-from densenets.run.pictures import found_over, truth_over
+from densenets.run.pictures import THRESHOLD, found_over, truth_over
 from densenets.run.prediction import segment
 from densenets.storage import write_durably
 
@@ -46,28 +46,42 @@ def draw_truth(split: Any, rows: Sequence[int], out: Path, place: str) -> list[s
 
 def draw_cell(
     task: str, split: Any, rows: Sequence[int], out: Path, place: str, results: Path, checkpoint: Path
-) -> list[str]:
-    """Likewise of what one cell sees. results: the folder with its results.json."""
+) -> list[list[Any]]:
+    """Likewise of what one cell sees, each with whether it is without any box. results: the folder with its
+    results.json."""
     look = _boxes(split, results) if task == "detection" else _classes(split, results, checkpoint)
-    return [_write(look(row), out, f"{place}-{row}.jpg") for row in rows]
+    drawn = ((row, *look(row)) for row in rows)
+    return [[_write(picture, out, f"{place}-{row}.jpg"), empty] for row, picture, empty in drawn]
 
 
 def _boxes(split: DetectionSplit, results: Path) -> Any:
     found = predictions_of(results, split)
-    return lambda row: found_over(split.picture(row), split, row, found)
+
+    def look(row: int) -> tuple[np.ndarray, bool]:
+        empty = not ((found.image == split.image_ids[row]) & (found.score >= THRESHOLD)).any()
+        return found_over(split.picture(row), split, row, found), bool(empty)
+
+    return look
 
 
 def _classes(split: Any, results: Path, checkpoint: Path) -> Any:
     model, _ = load(str(checkpoint))
     size = read_results(results / RESULTS).get("size")
 
-    def look(row: int) -> np.ndarray:
+    def look(row: int) -> tuple[np.ndarray, bool]:
         image = split.picture(row)
         seen = None if size is None else (int(size[0]), int(size[1]))
         ids = segment(model, image, torch.device("cpu"), split.files[row], seen)
-        return draw.draw_classes(image, ids, split.palette)
+        return draw.draw_classes(image, ids, split.palette), False
 
     return look
+
+
+def key_of(task: str, split: Any) -> dict[str, Any]:
+    """What the pictures follow, as the words of a Comparison have it."""
+    if task == "detection":
+        return {"boxes_from": THRESHOLD}
+    return {"colours": [f"#{bytes(colour).hex()}" for colour in split.palette.astype(np.uint8)]}
 
 
 def _write(drawn: np.ndarray, out: Path, name: str) -> str:

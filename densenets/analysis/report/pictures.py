@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densenets.analysis.comparison import Comparison, Picture
+from densenets.analysis.report.shapes import patch
 from densenets.analysis.report.words import in_order, name, shortened
 from densenets.page import as_text
 
@@ -27,19 +28,37 @@ def section(comparison: Comparison, folder: Path) -> str:
     rows = "".join(_row(picture, models, folder, share) for picture in comparison.pictures)
     return (
         f'<section id="pictures"><h2>The same images, side by side</h2><p class="quiet">What is there, then what each '
-        f"model predicts. Click a picture to enlarge it.</p>{rows}"
+        f"model predicts.{_from(comparison)} Click a picture to enlarge it.</p>{_colours(comparison)}{rows}"
         f'<dialog id="large"><form method="dialog"><p></p><button>Close</button></form><img alt=""></dialog></section>'
     )
+
+
+def _from(comparison: Comparison) -> str:
+    least = comparison.boxes_from
+    return "" if least is None else f" Boxes from score {least:g}."
+
+
+def _colours(comparison: Comparison) -> str:
+    """The colour of each class, and what the hatching is; "" where there are none."""
+    if not comparison.colours:
+        return ""
+    known = zip(comparison.colours, comparison.classes, strict=False)
+    items = [f"<li>{patch(colour)}{name(one, 40)}</li>" for colour, one in known]
+    return f'<ul class="legend">{"".join(items)}<li>{patch(None)}hatched: no class, not judged</li></ul>'
 
 
 def _row(picture: Picture, models: Sequence[str], folder: Path, share: int) -> str:
     title = name(picture.title, 80)
     truth = _figure("truth", f"Truth of {picture.title}", picture.truth, folder, share, "truth")
     seen = "".join(
-        _figure(name(model, 40), f"{model} on {picture.title}", picture.predictions.get(model), folder, share)
+        _figure(_caption(model, picture), f"{model} on {picture.title}", picture.predictions.get(model), folder, share)
         for model in models
     )
     return f'<h3>{title}</h3><div class="side of{_columns(len(models) + 1)}">{truth}{seen}</div>'
+
+
+def _caption(model: str, picture: Picture) -> str:
+    return name(model, 40) + (": no box" if model in picture.empty else "")
 
 
 def _columns(count: int) -> int:

@@ -82,6 +82,13 @@ def sample(series: int, dash: int) -> str:
     return f'<svg class="sample" viewBox="0 0 28 16" aria-hidden="true">{line}{_mark(Mark(14, 8, series))}</svg>'
 
 
+def patch(colour: str | None) -> str:
+    """A patch of colour for a legend; None: the hatching."""
+    ground = f'<rect width="28" height="16" fill="{as_text(colour or "#ffffff")}"/>'
+    lines = "" if colour else "".join(_line(Line([(x - 8, 16), (x + 8, 0)], "hatch")) for x in range(0, 36, 7))
+    return f'<svg class="sample" viewBox="0 0 28 16" aria-hidden="true">{ground}{lines}</svg>'
+
+
 def _written(shape: Shape) -> str:
     if isinstance(shape, Line):
         return _line(shape)

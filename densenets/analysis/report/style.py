@@ -155,6 +155,7 @@ figcaption { font-size: .9rem; margin-top: 4px; overflow-wrap: anywhere; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 20px; padding: 0; margin: .2rem 0 .8rem;
   font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: 6px; min-width: 0; }
+.sample .hatch { stroke: #555; stroke-width: 2; }
 .sample { width: 28px; height: 16px; flex: none; }
 .kinds { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 22px 36px; }
 .kinds h3 { margin: 0; }
