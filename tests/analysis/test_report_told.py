@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 from example_comparison import detection, segmentation
-from reports import plain
+from reports import plain, two
 
 from densenets.analysis.compare.table import ranking
-from densenets.analysis.report import curves
+from densenets.analysis.report import curves, pareto
 from densenets.analysis.report.page import build_page
 from densenets.analysis.report.rows import write_rows
 
@@ -58,3 +58,22 @@ def test_the_colours_of_classes_are_told(tmp_path: Path) -> None:
     page = found[found.index('id="pictures"') :].partition("</ul>")[0]
     assert [plain(item) for item in page.split("<li>")[1:]] == ["sky", "&lt;road&gt;", "hatched: no class, not judged"]
     assert re.findall(r"fill=\"(#\w+)\"", page)[:2] == ["#80ff00", "#0000ff"]
+
+
+def test_a_doubtful_latency_has_a_mark_on_its_number(tmp_path: Path) -> None:
+    comparison = two(0.5, 0.4, tie=False)
+    sound, doubtful = comparison.models
+    sound.latency = {"p50": 20.0, "drift": 0.0, "cores": 0.99}
+    doubtful.latency = {"p50": 10.0, "p90": 12.0, "drift": 0.0, "cores": 0.5}
+    page = plain(build_page(comparison, tmp_path))
+    assert page.count("10.0 ?p90 12.0") == 1
+    assert page.count("10.0 ?") == 2 + 1  # ranking, costs, and the point of the plot
+    assert "20.0 ?" not in page
+    assert "Some latencies are doubtful (?)" in page
+    assert "?: doubtful: b." in plain(pareto.section(comparison))
+    told = ranking(comparison)
+    assert [line.split()[-1] for line in told.splitlines()[3:5]] == ["20.0", "10.0?"]
+    assert "? doubtful, measure again on a quiet machine" in told
+    doubtful.latency["cores"] = 0.99
+    assert "?" not in ranking(comparison)
+    assert "doubtful" not in plain(build_page(comparison, tmp_path))

@@ -1,6 +1,7 @@
 """The ranking as text: a row a model, aligned."""
 
 from densenets.analysis.comparison import Comparison, Model
+from densenets.analysis.profile.latency import doubtful
 from densenets.analysis.profile.table import aligned
 from densenets.errors import printable
 
@@ -16,8 +17,8 @@ def ranking(comparison: Comparison) -> str:
     head += ["M params", "measured at", "M MAdds", "p50 ms"]
     shown = aligned([head, *rows], left={1, 5})
     words = f"{comparison.images} images of {printable(comparison.data)}, split {printable(comparison.split)}"
-    where = _where(comparison)
-    return "\n".join([f"{words}; {comparison.draws} draws", "", shown, *(["", where] if where else [])])
+    notes = [line for line in (_where(comparison), _doubts(comparison)) if line]
+    return "\n".join([f"{words}; {comparison.draws} draws", "", shown, *(["", *notes] if notes else [])])
 
 
 def _row(model: Model, ranked_by: str) -> list[str]:
@@ -28,7 +29,7 @@ def _row(model: Model, ranked_by: str) -> list[str]:
     seeds = f"{count}" if spread is None else f"{count}: {spread[0]:.3f} .. {spread[1]:.3f}"
     parameters, madds = (_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds"))
     size = NONE if model.measured is None else f"{model.measured[1]}x{model.measured[0]}"
-    latency = _scaled(model.latency.get("p50"), 1.0, 1)
+    latency = _scaled(model.latency.get("p50"), 1.0, 1) + "?" * doubtful(model.latency)
     place = NONE if model.rank is None else str(model.rank)
     more = len(model.ties) - SHOWN
     ties = ", ".join([*map(printable, model.ties[:SHOWN]), *([f"and {more} more"] if more > 0 else [])])
@@ -38,6 +39,11 @@ def _row(model: Model, ranked_by: str) -> list[str]:
 
 def _scaled(value: float | None, unit: float, digits: int) -> str:
     return NONE if value is None else f"{value / unit:.{digits}f}"
+
+
+def _doubts(comparison: Comparison) -> str:
+    found = any(doubtful(model.latency) for model in comparison.models)
+    return "? doubtful, measure again on a quiet machine: the report tells why" if found else ""
 
 
 def _where(comparison: Comparison) -> str:

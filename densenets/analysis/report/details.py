@@ -37,7 +37,7 @@ def costs(comparison: Comparison) -> str:
 
 def _doubts(comparison: Comparison) -> str:
     found = doubtful(in_order(comparison))
-    return f"<p><strong>Measure again on a quiet machine:</strong> {names(found)}.</p>" if found else ""
+    return f"<p><strong>?: doubtful. Measure again on a quiet machine:</strong> {names(found)}.</p>" if found else ""
 
 
 def _machine(comparison: Comparison) -> str:

@@ -12,14 +12,15 @@ from densenets.analysis.report.shapes import Line, Mark, Shape, Words, svg
 from densenets.analysis.report.words import (
     PLOTTED,
     Measure,
+    doubtful,
     finite,
     in_order,
     interval_of,
+    measured,
     name,
     names,
     score,
     shortened,
-    three,
     title_of,
     with_span,
 )
@@ -50,7 +51,7 @@ def points_of(comparison: Comparison, measure: Measure) -> list[Point]:
         if cost is None or middle is None:
             continue
         ends = (middle if low is None else low, middle if high is None else high)
-        words = f"{model.name}: {three(cost)} {measure.unit}, {with_span(interval)}"
+        words = f"{model.name}: {measured(model, measure)} {measure.unit}, {with_span(interval)}"
         found.append(Point(model.name, series, cost, middle, *ends, words))
     return found
 
@@ -138,8 +139,14 @@ def _figure(comparison: Comparison, measure: Measure) -> str:
     missing = f" Not shown, a number is missing: {names(absent)}." if absent else ""
     return (
         f"<figure><h3>{as_text(title)}</h3>{svg(shapes, SIZE, described)}"
-        f'<figcaption class="quiet">On the front: {_listed(best)}.{missing}</figcaption></figure>'
+        f'<figcaption class="quiet">On the front: {_listed(best)}.{missing}{_doubts(comparison, measure)}</figcaption>'
+        f"</figure>"
     )
+
+
+def _doubts(comparison: Comparison, measure: Measure) -> str:
+    found = doubtful(in_order(comparison)) if measure.unit == "ms" else []
+    return f" ?: doubtful: {names(found)}." if found else ""
 
 
 def _listed(best: Sequence[Point]) -> str:

@@ -15,6 +15,7 @@ from densenets.analysis.report.words import (
     finite,
     in_order,
     interval_of,
+    measured,
     name,
     names,
     plural,
@@ -126,7 +127,7 @@ def section(comparison: Comparison) -> str:
     timed = comparison.seconds_compare
     columns = _columns(scores, timed)
     rows = [_row(model, letters.get(model.name, ""), scores, shared, timed) for model in in_order(comparison)]
-    doubts = " Some latencies are doubtful, see Cost." if doubtful(comparison.models) else ""
+    doubts = " Some latencies are doubtful (?), see Cost." if doubtful(comparison.models) else ""
     alike = f" All models: {', '.join(shared)}." if shared else ""
     return (
         f'<section id="ranking"><h2>Ranking</h2><p class="quiet">Scores are means over seeds, below the first its '
@@ -264,13 +265,12 @@ def _latency(model: Model) -> str:
     small = "".join(
         f"<small>{measure.key} {three(value)}</small>" for measure in rest if (value := measure.of(model)) is not None
     )
-    return number(middle.of(model), three(middle.of(model)) + small)
+    return number(middle.of(model), measured(model, middle) + small)
 
 
 def cost_cell(model: Model, measure: Measure) -> str:
     """One cost of one model."""
-    value = measure.of(model)
-    return number(value, three(value))
+    return number(measure.of(model), measured(model, measure))
 
 
 # Cells without a number

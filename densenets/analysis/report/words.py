@@ -149,6 +149,13 @@ def name(value: object, room: int = 60) -> str:
     return f'<bdi class="name"{title}>{as_text(short)}</bdi>'
 
 
+def measured(model: Model, measure: Measure) -> str:
+    """A cost in the unit of the page; with a question mark where it is a time that is not to be trusted."""
+    value = measure.of(model)
+    doubt = " ?" if value is not None and measure.unit == "ms" and latency.doubtful(model.latency) else ""
+    return three(value) + doubt
+
+
 def doubtful(models: Sequence[Model]) -> list[str]:
     """Names of the models whose latency drifted, or was measured on cores that others used too."""
     return [model.name for model in models if latency.doubtful(model.latency)]
