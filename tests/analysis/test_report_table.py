@@ -53,3 +53,10 @@ def test_no_class_takes_the_columns_of_another(tmp_path: Path) -> None:
         row = next(csv.DictReader(handle))
     assert [row[f"{end}_car"] for end in ("class", "low_of_class", "high_of_class")] == ["0.5", "0.4", "0.6"]
     assert row["class_car_low"] == "0.1"
+
+
+def test_a_checkpoint_of_a_cell_is_named_in_the_table(tmp_path: Path) -> None:
+    comparison = two(0.5, 0.4, tie=False)
+    comparison.models[1].stands_in, comparison.models[1].same_as = True, ["a-0"]
+    with write_rows(comparison, tmp_path / "rows.csv").open(newline="") as handle:
+        assert [(row["stands_in"], row["same_as"]) for row in csv.DictReader(handle)] == [("0", ""), ("1", "a-0")]

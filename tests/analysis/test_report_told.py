@@ -8,9 +8,11 @@ from example_comparison import detection, segmentation
 from reports import plain, two
 
 from densenets.analysis.compare.table import ranking
-from densenets.analysis.report import curves, pareto
+from densenets.analysis.comparison import Interval
+from densenets.analysis.report import curves, matrix, pareto
 from densenets.analysis.report.page import build_page
 from densenets.analysis.report.rows import write_rows
+from densenets.analysis.report.words import signed
 
 
 def test_curves_are_of_the_split_that_the_trainings_were_validated_on(tmp_path: Path) -> None:
@@ -77,3 +79,22 @@ def test_a_doubtful_latency_has_a_mark_on_its_number(tmp_path: Path) -> None:
     doubtful.latency["cores"] = 0.99
     assert "?" not in ranking(comparison)
     assert "doubtful" not in plain(build_page(comparison, tmp_path))
+
+
+def test_a_stand_in_is_marked_on_stdout() -> None:
+    comparison = two(0.5, 0.4, tie=False)
+    assert "*" not in ranking(comparison)
+    comparison.models[1].stands_in = True
+    assert ranking(comparison).splitlines()[4].split()[1] == "b*"
+    assert ranking(comparison).endswith("\n* not trained here")
+    comparison.models[1].same_as = ["a-0"]
+    assert ranking(comparison).endswith("\n* not trained here; b is the very checkpoint of a-0")
+
+
+def test_differences_tell_an_end_from_nought() -> None:
+    comparison = two(0.5, 0.4999, tie=False)
+    comparison.differences[0].difference = Interval(-0.0001, -0.0012, -0.00002)
+    page = plain(matrix.section(comparison))
+    assert "+0.0001+0.00002 to +0.0012" in page
+    assert "−0.0001−0.0012 to −0.00002" in page
+    assert [signed(value) for value in (0.0, 1e-17, 0.1, -0.0004, None)] == ["0.000", "0.000", "+0.100", "−0.0004", "–"]

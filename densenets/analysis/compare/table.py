@@ -17,7 +17,7 @@ def ranking(comparison: Comparison) -> str:
     head += ["M params", "measured at", "M MAdds", "p50 ms"]
     shown = aligned([head, *rows], left={1, 5})
     words = f"{comparison.images} images of {printable(comparison.data)}, split {printable(comparison.split)}"
-    notes = [line for line in (_where(comparison), _doubts(comparison)) if line]
+    notes = [line for line in (_where(comparison), _doubts(comparison), _strangers(comparison)) if line]
     return "\n".join([f"{words}; {comparison.draws} draws", "", shown, *(["", *notes] if notes else [])])
 
 
@@ -30,11 +30,12 @@ def _row(model: Model, ranked_by: str) -> list[str]:
     parameters, madds = (_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds"))
     size = NONE if model.measured is None else f"{model.measured[1]}x{model.measured[0]}"
     latency = _scaled(model.latency.get("p50"), 1.0, 1) + "?" * doubtful(model.latency)
+    name = printable(model.name) + "*" * model.stands_in
     place = NONE if model.rank is None else str(model.rank)
     more = len(model.ties) - SHOWN
     ties = ", ".join([*map(printable, model.ties[:SHOWN]), *([f"and {more} more"] if more > 0 else [])])
     shown = NONE if value is None else f"{value:.3f}"
-    return [place, printable(model.name), shown, ends, seeds, ties, parameters, size, madds, latency]
+    return [place, name, shown, ends, seeds, ties, parameters, size, madds, latency]
 
 
 def _scaled(value: float | None, unit: float, digits: int) -> str:
@@ -44,6 +45,16 @@ def _scaled(value: float | None, unit: float, digits: int) -> str:
 def _doubts(comparison: Comparison) -> str:
     found = any(doubtful(model.latency) for model in comparison.models)
     return "? doubtful, measure again on a quiet machine: the report tells why" if found else ""
+
+
+def _strangers(comparison: Comparison) -> str:
+    found = [model for model in comparison.models if model.stands_in]
+    same = [
+        f"; {printable(model.name)} is the very checkpoint of {', '.join(map(printable, model.same_as))}"
+        for model in found
+        if model.same_as
+    ]
+    return f"* not trained here{''.join(same)}" if found else ""
 
 
 def _where(comparison: Comparison) -> str:

@@ -43,5 +43,10 @@ def _cell(known: dict[tuple[str, str], Difference], row: str, column: str) -> st
         return '<td class="number none">·</td>' if row == column else f'<td class="number">{MISSING}</td>'
     value = found.difference.value
     kind, mark = ("even", "=") if found.tie else ("up", "▲") if value > 0 else ("down", "▼")
-    ends = span(found.difference, signed)
-    return f'<td class="number {kind}"><span class="sign">{mark}</span> {signed(value)}<small>{ends}</small></td>'
+    ends = span(found.difference, _written)
+    return f'<td class="number {kind}"><span class="sign">{mark}</span> {_written(value)}<small>{ends}</small></td>'
+
+
+def _written(value: float | None) -> str:
+    """Finer than scores are: most ends lie close to 0, and on one side of it is no tie."""
+    return signed(value, 4)

@@ -22,9 +22,9 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and its
     interval; "class_NAME", "low_of_class_NAME" and "high_of_class_NAME" likewise; "error_KIND"; costs by their names,
     "measured_height" and "measured_width" of the pictures that they are of; "latency_ms_p50" and others;
-    "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained here; what
-    of a model's training is unlike the protocol is named in "differs". "where" a cell was trained: "seconds" of other
-    places are not to be compared.
+    "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained here,
+    "same_as" names the cells whose very checkpoint they are; what of a model's training is unlike the protocol is named
+    in "differs". "where" a cell was trained: "seconds" of other places are not to be compared.
     """
     found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
@@ -55,6 +55,7 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
         "padding": model.padding,
         "normalize": model.normalize,
         "stands_in": int(model.stands_in),
+        "same_as": " ".join(model.same_as),
         "differs": "; ".join(f"{key}: {said(value)}" for key, value in model.differs.items()),
         "cell": cell.name,
         "seed": cell.seed,

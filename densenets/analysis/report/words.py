@@ -12,6 +12,7 @@ from densenets.errors import printable
 from densenets.page import as_text
 
 MISSING = "–"
+FINEST = 6  # decimals of a score; what is less is rounding
 SCORES = {
     "pixel_accuracy": "pixel accuracy",
     "category_mIoU": "mIoU of categories",
@@ -94,12 +95,13 @@ def score(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
-def signed(value: float | None) -> str:
-    """A difference of scores with its sign."""
+def signed(value: float | None, least: int = 3) -> str:
+    """A difference of scores with its sign; with `least` decimals, or as many more as tell it from 0."""
     value = finite(value)
     if value is None:
         return MISSING
-    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
+    digits = next((digits for digits in range(least, FINEST + 1) if round(value, digits)), None)
+    return f"{0:.{least}f}" if digits is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
 def span(interval: Interval, write: Any = score) -> str:
