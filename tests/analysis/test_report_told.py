@@ -98,3 +98,12 @@ def test_differences_tell_an_end_from_nought() -> None:
     assert "+0.0001+0.00002 to +0.0012" in page
     assert "−0.0001−0.0012 to −0.00002" in page
     assert [signed(value) for value in (0.0, 1e-17, 0.1, -0.0004, None)] == ["0.000", "0.000", "+0.100", "−0.0004", "–"]
+
+
+def test_a_narrow_page_says_that_its_ranking_goes_on(tmp_path: Path) -> None:
+    page = build_page(detection(tmp_path, pictures=0), tmp_path)
+    section = page[page.index('id="ranking"') :].partition("</section>")[0]
+    assert section.count('<p class="narrow quiet">') == 1
+    assert "</p><p" in section
+    assert ".narrow { display: none; }" in page
+    assert ".narrow { display: block; }" in page[page.index("max-width: 640px") :].partition("@media print")[0]

@@ -134,6 +134,7 @@ def section(comparison: Comparison) -> str:
         f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{_ties(comparison, letters)}"
         f"{_seeds(comparison)} "
         f"Click a heading to sort; {MISSING} is what was not measured.{alike}{doubts}{_times(comparison)}</p>"
+        f'<p class="narrow quiet">More columns to the right: the table scrolls sideways.</p>'
         f"{sortable('Ranking', columns, rows, first=0)}</section>"
     )
 

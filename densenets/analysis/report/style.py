@@ -87,6 +87,7 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; overflow-wrap: anywhere; }
 p { margin: .3rem 0 .8rem; max-width: 82ch; overflow-wrap: anywhere; }
 small { display: block; font-size: .8rem; font-weight: 400; color: var(--quiet); line-height: 1.35; }
 .quiet { color: var(--quiet); }
+.narrow { display: none; }
 .name { overflow-wrap: anywhere; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
@@ -198,7 +199,7 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px 14px; overflow-
   .data th.text, .data .name:is(th), .matrix tbody th, .heat tbody th { min-width: 112px; max-width: 132px; }
   .side { grid-template-columns: repeat(2, 1fr); gap: 10px; }
   .facts div { grid-template-columns: 9rem 1fr; }
-  .kinds figcaption { min-height: 0; }
+  .kinds figcaption { min-height: 0; } .narrow { display: block; }
 }
 @media print {
   :root { color-scheme: light; """
