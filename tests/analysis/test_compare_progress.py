@@ -14,8 +14,8 @@ from densenets.analysis.compare.supervisor import write_state
 from densenets.training.records import write_rows
 
 
-def plan(name: str) -> Plan:
-    return Plan(name, name, 0, "v2", "ssdlite", 1.0, 320, None, 4, [], None)
+def plan(name: str, judged: list[str] | None = None, checkpoint: str | None = None, epochs: int = 4) -> Plan:
+    return Plan(name, name, 0, "v2", "ssdlite", 1.0, 320, None, epochs, [], judged, checkpoint)
 
 
 def state(out: Path, name: str, word: str, **more: object) -> None:
@@ -59,7 +59,8 @@ def test_a_line_for_each_change_with_the_time_left(
         epochs(tmp_path, "one", 2)
         view.show()
         assert "epoch 2/4  AP 0.260  0:20" in caplog.messages[-1]
-        assert "0:20 gone, about 1:40 left" in caplog.messages[-1]  # 20 s of this one, 40 s of each of the others
+        # 20 s of this one, 40 s of each of the others
+        assert "0:20 gone, about 1:40 left for the trainings)" in caplog.messages[-1]
         count = len(caplog.messages)
         view.show()
         assert len(caplog.messages) == count
@@ -69,7 +70,105 @@ def test_a_line_for_each_change_with_the_time_left(
         view.show()
         assert "one: done  AP 0.280  0:44" in caplog.messages[-2]
         assert "bad: failed  no data\\n[D36]" in caplog.messages[-1]
-        assert "1 to come, 1 failed; 0:20 gone, about 0:44 left" in caplog.messages[-1]
+        assert "1 to come, 1 failed; 0:20 gone, about 0:44 left for the cells)" in caplog.messages[-1]
+
+
+def test_the_time_left_counts_what_comes_behind_the_last_epoch(
+    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As long as no cell has shown how long its judging takes, nothing is claimed of it; then it is counted."""
+    caplog.set_level(logging.INFO)
+    plans = [plan(name, judged=["--split=test"], epochs=1) for name in ("one", "two")]
+    with Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+        state(tmp_path, "one", "running")
+        view.show()
+        clock[0] = 60.0
+        epochs(tmp_path, "one", 1)
+        view.show()
+        assert caplog.messages[-1].endswith("1:00 gone, about 1:00 left for the trainings)")
+        (tmp_path / "cells/one/results.json").write_text("{}")
+        view.show()
+        assert caplog.messages[-1].startswith("one: running  judging  AP 0.250  1:00")
+        clock[0] = 130.0
+        state(tmp_path, "one", "done", seconds=130.0)
+        state(tmp_path, "two", "running")
+        view.show()
+        assert caplog.messages[-1].endswith("2:10 gone, about 2:10 left for the cells)")
+        clock[0] = 190.0
+        epochs(tmp_path, "two", 1)
+        view.show()
+        assert caplog.messages[-1].endswith("3:10 gone, about 1:10 left for the cells)")  # its judging
+        clock[0] = 250.0
+        (tmp_path / "cells/two/results.json").write_text("{}")
+        view.show()
+        assert caplog.messages[-1].endswith("4:10 gone, about 0:10 left for the cells)")
+        state(tmp_path, "two", "done", seconds=130.0)
+        view.show()
+        assert caplog.messages[-1].endswith("(2 of 2 cells done, 0 running, 0 to come; 4:10 gone)")
+
+
+def test_nothing_is_claimed_where_only_what_nobody_has_measured_is_to_come(
+    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Progress([plan("one", epochs=1)], tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+        state(tmp_path, "one", "running")
+        view.show()
+        clock[0] = 60.0
+        epochs(tmp_path, "one", 1)
+        view.show()
+        assert caplog.messages[-1].endswith("1:00 gone)")
+
+
+def test_a_stand_in_is_judged_and_trains_no_epoch(
+    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    plans = [plan(name, ["--split=test"], "best.ckpt", 30) for name in ("mine", "yours")]
+    with Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+        state(tmp_path, "mine", "running")
+        view.show()
+        assert caplog.messages[-1].startswith("mine: running  judging  (")
+        clock[0] = 42.0
+        state(tmp_path, "mine", "done", seconds=42.0)
+        state(tmp_path, "yours", "running")
+        view.show()
+        assert caplog.messages[-1].startswith("yours: running  judging  (")
+        assert caplog.messages[-1].endswith("about 0:42 left for the cells)")
+
+
+def test_a_resumed_cell_that_only_lacks_its_judging_says_nothing_of_the_pace(
+    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    plans = [plan(name, judged=["--split=test"], epochs=1) for name in ("one", "two")]
+    with Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+        state(tmp_path, "one", "running")
+        epochs(tmp_path, "one", 1)
+        view.show()
+        clock[0] = 46.0
+        state(tmp_path, "one", "done", seconds=46.0)
+        view.show()
+        assert "one: done" in caplog.messages[-1]
+        assert "left" not in caplog.messages[-1]
+
+
+def test_a_cell_that_was_never_seen_at_work_shows_no_pace(
+    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Progress([plan("one"), plan("two")], tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+        clock[0] = 20.0
+        state(tmp_path, "one", "done", seconds=20.0)
+        epochs(tmp_path, "one", 4)
+        state(tmp_path, "two", "running")
+        epochs(tmp_path, "two", 1)
+        clock[0] = 30.0
+        view.show()
+        epochs(tmp_path, "two", 2)
+        clock[0] = 40.0
+        view.show()
+        assert caplog.messages[-1].endswith("about 0:20 left for the trainings)")
 
 
 def test_on_a_terminal_a_table_is_drawn(tmp_path: Path, clock: list[float]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,6 +18,7 @@ from rich.text import Text
 from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.supervisor import read_state
 from densenets.errors import InputError, printable
+from densenets.run.evaluation import RESULTS
 from densenets.training.records import clock, read_rows
 
 log = logging.getLogger(__name__)
@@ -27,9 +28,20 @@ SCORES = ("AP", "mIoU")
 Item = TypeVar("Item")
 
 
+class Typical(NamedTuple):
+    """Seconds; None where nobody knows. training: of all epochs of a cell. after: from its last epoch to its end.
+    judging: of a checkpoint that stands in for a training."""
+
+    training: float | None
+    after: float | None
+    judging: float | None
+
+
 @dataclass
 class Seen:
-    """A cell now. done, epochs: of its training; seconds: since it began, or that it took, in this session."""
+    """A cell now. done: epochs of its training. seconds: since it began, or that it took, in this session. fresh:
+    epochs of this session, of which `timed` took `paced` seconds; None where it was never seen at work. judging: its
+    training is over, or it needs none."""
 
     plan: Plan
     state: str
@@ -37,15 +49,50 @@ class Seen:
     score: str = ""
     seconds: float = 0.0
     fault: str = ""
-    first: int = 0  # epochs done in this session
+    fresh: int | None = None
+    timed: int = 0
+    paced: float = 0.0
+    judging: bool = False
 
-    def left(self, typical: float | None) -> float | None:
-        """Seconds to its end; None where nobody knows. typical: of a whole cell."""
-        if self.state in ("done", "failed"):
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "failed")
+
+    @property
+    def stands_in(self) -> bool:
+        return self.plan.checkpoint is not None
+
+    def training(self, typical: float | None) -> float | None:
+        """Seconds to its last epoch; None where nobody knows. typical: of all epochs of a cell."""
+        epochs = self.plan.epochs or 0
+        if self.ended or self.stands_in or self.done >= epochs:
             return 0.0
-        if self.done and self.plan.epochs and self.first:
-            return max(0.0, self.seconds / self.first * (self.plan.epochs - self.done))
+        if self.timed:
+            return max(0.0, self.paced / self.timed * (epochs - self.done) - (self.seconds - self.paced))
         return None if typical is None else max(0.0, typical - self.seconds)
+
+    def after(self, typical: Typical) -> float | None:
+        """Seconds from its last epoch, or from now where that is over, to its end; None where nobody knows."""
+        usual = typical.judging if self.stands_in and typical.judging is not None else typical.after
+        if self.ended or usual is None:
+            return 0.0 if self.ended else None
+        trains = not self.stands_in and self.done < (self.plan.epochs or 0)
+        return usual if trains else max(0.0, usual - (self.seconds - self.paced))
+
+    def took_after(self) -> float | None:
+        """Seconds from its last epoch to its end; None where that was not seen."""
+        if self.state != "done" or not self.seconds or self.stands_in or self.fresh is None:
+            return None
+        if not self.fresh:  # all of its epochs are of an earlier session
+            return self.seconds
+        return max(0.0, self.seconds - self.paced / self.timed * self.fresh) if self.timed else None
+
+
+def _typical(cells: Sequence[Seen]) -> Typical:
+    training = [cell.paced / cell.timed * (cell.plan.epochs or 0) for cell in cells if cell.timed]
+    after = [seconds for cell in cells if (seconds := cell.took_after()) is not None]
+    judging = [cell.seconds for cell in cells if cell.state == "done" and cell.stands_in and cell.seconds]
+    return Typical(*(sum(found) / len(found) if found else None for found in (training, after, judging)))
 
 
 def watched(items: Sequence[Item], words: str, console: Console | None = None) -> Iterable[Item]:
@@ -62,7 +109,8 @@ class Progress:
         self.console = console or Console(stderr=True)
         self.started = self.looked = time.monotonic()
         self.begun: dict[str, tuple[float, int]] = {}  # when a cell was first seen at work, its epochs then
-        self.told: dict[str, tuple[str, int]] = {}
+        self.paces: dict[str, tuple[int, float]] = {}  # epochs since then, and the seconds that they took
+        self.told: dict[str, tuple[str, int, bool]] = {}
         self.stack = ExitStack()
         self.live: Live | None = None
 
@@ -103,31 +151,43 @@ class Progress:
         scores = [f"{name} {row[name]:.3f}" for row in rows for name in SCORES if name in row]
         seen = Seen(plan, word, len(rows), scores[-1] if scores else "", fault=str(state.get("fault", "")))
         if word == "running":
-            begun, first = self.begun.setdefault(plan.name, (time.monotonic(), len(rows)))
-            seen.seconds, seen.first = time.monotonic() - begun, len(rows) - first
+            seen.judging = seen.stands_in or (plan.judged is not None and (folder / RESULTS).is_file())
+            self._time(seen)
         elif state.get("session") == self.session:
             seen.seconds = float(state.get("seconds", 0.0))
+        if plan.name in self.begun:
+            seen.fresh = seen.done - self.begun[plan.name][1]
+            seen.timed, seen.paced = self.paces.get(plan.name, (0, 0.0))
         return seen
 
-    def left(self, cells: Sequence[Seen]) -> float | None:
-        """Seconds to the end of all cells; None where none has shown its speed yet."""
-        whole = [cell.seconds for cell in cells if cell.state == "done" and cell.seconds and cell.plan.epochs]
-        parts = [cell.seconds / cell.first * cell.plan.epochs for cell in cells if cell.first and cell.plan.epochs]
-        typical = sum(whole + parts) / len(whole + parts) if whole or parts else None
-        rest = [cell.left(typical) for cell in cells]
+    def _time(self, seen: Seen) -> None:
+        """Of a cell at work, and of its epochs as they come."""
+        name, now = seen.plan.name, time.monotonic()
+        begun, first = self.begun.setdefault(name, (now, seen.done))
+        seen.seconds = now - begun
+        if seen.done - first > self.paces.get(name, (0, 0.0))[0]:
+            self.paces[name] = (seen.done - first, seen.seconds)
+
+    def left(self, cells: Sequence[Seen]) -> str:
+        """The time to the end of all cells in words, or of their trainings alone while nobody knows how long what comes
+        behind these takes; nothing where not even that is known, and where nothing of it is left. What comes behind
+        all cells is no part of it."""
+        typical = _typical(cells)
+        rest = [cell.training(typical.training) for cell in cells]
+        behind = [cell.after(typical) for cell in cells]
         if any(seconds is None for seconds in rest):
-            return None
-        known = [seconds or 0.0 for seconds in rest]
+            return ""
+        whole = all(seconds is not None for seconds in behind)
+        known = [(one or 0.0) + (two or 0.0) * whole for one, two in zip(rest, behind, strict=True)]
         at_once = max(self.at_once, sum(cell.state == "running" for cell in cells))
-        return max([sum(known) / at_once, *known])
+        seconds = max([sum(known) / at_once, *known])
+        return f", about {clock(seconds)} left for the {'cells' if whole else 'trainings'}" if seconds >= 1 else ""
 
     def _sum(self, cells: Sequence[Seen]) -> str:
         counts = Counter(cell.state for cell in cells)
         words = [f"{counts['done']} of {len(cells)} cells done", f"{counts['running']} running"]
         words += [f"{counts['waiting']} to come"] + [f"{counts['failed']} failed"] * bool(counts["failed"])
-        left = self.left(cells)
-        rest = "" if left is None else f", about {clock(left)} left"
-        return f"{', '.join(words)}; {clock(time.monotonic() - self.started)} gone{rest}"
+        return f"{', '.join(words)}; {clock(time.monotonic() - self.started)} gone{self.left(cells)}"
 
     def _drawn(self, cells: Sequence[Seen]) -> RenderableType:
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -138,8 +198,8 @@ class Progress:
         return Group(table, Text(self._sum(cells)))
 
     def _tell(self, cell: Seen, cells: Sequence[Seen]) -> None:
-        """A line where a cell has another state, or one more epoch behind it."""
-        now, before = (cell.state, cell.done), self.told.get(cell.plan.name)
+        """A line where a cell has another state, one more epoch behind it, or its training."""
+        now, before = (cell.state, cell.done, cell.judging), self.told.get(cell.plan.name)
         self.told[cell.plan.name] = now
         if now == before or cell.state == "waiting" or (before is None and cell.state == "done" and not cell.seconds):
             return
@@ -149,6 +209,7 @@ class Progress:
 def _words(cell: Seen) -> str:
     if cell.state == "failed":
         return printable(cell.fault)
-    epochs = f"epoch {cell.done}/{cell.plan.epochs}" if cell.plan.epochs and cell.state == "running" else ""
+    epochs = f"epoch {cell.done}/{cell.plan.epochs}" if cell.plan.epochs else ""
+    work = ("judging" if cell.judging else epochs) if cell.state == "running" else ""
     took = clock(cell.seconds) if cell.seconds else ""
-    return "  ".join(part for part in (epochs, cell.score, took) if part)
+    return "  ".join(part for part in (work, cell.score, took) if part)
