@@ -72,7 +72,9 @@ def test_a_doubtful_latency_has_a_mark_on_its_number(tmp_path: Path) -> None:
     assert page.count("10.0 ?") == 2 + 1  # ranking, costs, and the point of the plot
     assert "20.0 ?" not in page
     assert "Some latencies are doubtful (?)" in page
-    assert "?: doubtful: b." in plain(pareto.section(comparison))
+    plots = plain(pareto.section(comparison))
+    assert "AP against latency p50 ?" in plots
+    assert "?: doubtful: b." in plots
     told = ranking(comparison)
     assert [line.split()[-1] for line in told.splitlines()[3:5]] == ["20.0", "10.0?"]
     assert "? doubtful, measure again on a quiet machine" in told

@@ -137,9 +137,10 @@ def _figure(comparison: Comparison, measure: Measure) -> str:
     described = f"{title}. {'; '.join(point.words for point in points)}. Front: {', '.join(p.name for p in best)}."
     absent = [model.name for model in in_order(comparison) if model.name not in {point.name for point in points}]
     missing = f" Not shown, a number is missing: {names(absent)}." if absent else ""
+    doubts = _doubts(comparison, measure)
     return (
-        f"<figure><h3>{as_text(title)}</h3>{svg(shapes, SIZE, described)}"
-        f'<figcaption class="quiet">On the front: {_listed(best)}.{missing}{_doubts(comparison, measure)}</figcaption>'
+        f"<figure><h3>{as_text(title)}{' ?' if doubts else ''}</h3>{svg(shapes, SIZE, described)}"
+        f'<figcaption class="quiet">On the front: {_listed(best)}.{missing}{doubts}</figcaption>'
         f"</figure>"
     )
 
