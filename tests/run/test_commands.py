@@ -203,7 +203,7 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path, real_data) -> None:
         short += ["--devices", "1", "--batch-size", "8"] if "--devices" in words else []
         if "compare" in words[0]:
             small = ["--sizes", "96", "--seeds", "0", "--rounds", "1", "--draws", "20", "--batch-size", "8"]
-            short = ["--epochs", "1", *small]
+            short = ["--epochs", "1", *small, *(["--cpus", "1"] if "--cpus" in words else [])]
             words = [word.replace("mobilenet_v2.pth", places["mobilenet_v2.pth"]) for word in words]
         words = ["densenets/cli.py", *words[1:]] if words[0] == "densenets" else words
         done = run(*words, *short, cwd=tmp_path, timeout=900)
