@@ -164,3 +164,4 @@ def test_ray_is_asked_for_no_more_than_it_has(data: Path, tmp_path: Path) -> Non
     _, log = process.communicate(timeout=300)
     assert process.returncode == 2, log
     assert "--cpus, --gpus: a cell asks for 1000 CPUs and 0 GPUs; Ray's nodes have" in log
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+View = Callable[[list[Plan]], Progress]
+
+
 @pytest.fixture
-def plain(tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture) -> Progress:
+def lines(tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture) -> View:
+    """The view of so many cells as it is without a terminal."""
     caplog.set_level(logging.INFO)
+    return lambda plans: Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO()))
+
+
+@pytest.fixture
+def plain(tmp_path: Path, lines: View) -> Progress:
     names = ["old", "one", "two", "bad"]
     state(tmp_path, "old", "done", session="before")
     state(tmp_path, "two", "running", session="killed")  # by an earlier start
-    return Progress([plan(name) for name in names], tmp_path, "now", 1, Console(file=io.StringIO()))
+    return lines([plan(name) for name in names])
 
 
 def test_a_line_for_each_change_with_the_time_left(
@@ -74,12 +84,11 @@ def test_a_line_for_each_change_with_the_time_left(
 
 
 def test_the_time_left_counts_what_comes_behind_the_last_epoch(
-    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As long as no cell has shown how long its judging takes, nothing is claimed of it; then it is counted."""
-    caplog.set_level(logging.INFO)
     plans = [plan(name, judged=["--split=test"], epochs=1) for name in ("one", "two")]
-    with Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+    with lines(plans) as view:
         state(tmp_path, "one", "running")
         view.show()
         clock[0] = 60.0
@@ -108,10 +117,9 @@ def test_the_time_left_counts_what_comes_behind_the_last_epoch(
 
 
 def test_nothing_is_claimed_where_only_what_nobody_has_measured_is_to_come(
-    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    with Progress([plan("one", epochs=1)], tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+    with lines([plan("one", epochs=1)]) as view:
         state(tmp_path, "one", "running")
         view.show()
         clock[0] = 60.0
@@ -121,11 +129,10 @@ def test_nothing_is_claimed_where_only_what_nobody_has_measured_is_to_come(
 
 
 def test_a_stand_in_is_judged_and_trains_no_epoch(
-    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     plans = [plan(name, ["--split=test"], "best.ckpt", 30) for name in ("mine", "yours")]
-    with Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+    with lines(plans) as view:
         state(tmp_path, "mine", "running")
         view.show()
         assert caplog.messages[-1].startswith("mine: running  judging  (")
@@ -138,11 +145,10 @@ def test_a_stand_in_is_judged_and_trains_no_epoch(
 
 
 def test_a_resumed_cell_that_only_lacks_its_judging_says_nothing_of_the_pace(
-    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     plans = [plan(name, judged=["--split=test"], epochs=1) for name in ("one", "two")]
-    with Progress(plans, tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+    with lines(plans) as view:
         state(tmp_path, "one", "running")
         epochs(tmp_path, "one", 1)
         view.show()
@@ -154,10 +160,9 @@ def test_a_resumed_cell_that_only_lacks_its_judging_says_nothing_of_the_pace(
 
 
 def test_a_cell_that_was_never_seen_at_work_shows_no_pace(
-    tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    with Progress([plan("one"), plan("two")], tmp_path, "now", 1, Console(file=io.StringIO())) as view:
+    with lines([plan("one"), plan("two")]) as view:
         clock[0] = 20.0
         state(tmp_path, "one", "done", seconds=20.0)
         epochs(tmp_path, "one", 4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparisons import CELLS, GRID, Done, compare_here
+from comparisons import CELLS, GRID, Done, Here, compare_here
 from shapes import write_split
 
 from densenets.errors import InputError
@@ -129,6 +129,20 @@ def test_models_of_other_classes_or_another_task_are_refused(
     )
     assert "--checkpoints: " in told
     assert "is of detection, the others of segmentation" in told
+
+
+def test_what_the_engine_refuses_leaves_the_protocol_as_it_was(
+    done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("--cpus: too many")
+
+    monkeypatch.setattr(Here, "run", refuse)
+    assert refused(monkeypatch, tmp_path / "new", done.data, **GRID) == "--cpus: too many"
+    before = (copy / "comparison.json").read_bytes()
+    with pytest.raises(InputError, match="too many"):
+        compare_here(monkeypatch, copy, done.data, **{**GRID, "seeds": [7]})
+    assert (copy / "comparison.json").read_bytes() == before
 
 
 def test_weights_that_do_not_fit_are_told_once_and_with_their_flag(

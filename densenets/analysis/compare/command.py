@@ -57,9 +57,10 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
     refuse_other_classes(ground, training, others)
     equal = protocol.alike(training, settings.split or training.val_split, threads, ground.digests, grid)
     with new_folder(out), only_one(out):
-        agreed = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
-        _tell_missing(agreed)
-        _run(agreed.asked, out, engine, threads, settings.jobs)
+        with protocol.unless_refused(out):  # by the engine, which may have too little for a cell
+            agreed = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
+            _tell_missing(agreed)
+            _run(agreed.asked, out, engine, threads, settings.jobs)
         work = Work(settings, training, task, ground, agreed, out)
         return _told(work, finish(work) if work.done else None)
 

@@ -105,8 +105,9 @@ def _same(work: Work) -> dict[str, list[str]]:
     """By models that stand in: the cells whose very checkpoint they are."""
     found: dict[str, list[str]] = {}
     strangers = [plan for plan in work.done if plan.checkpoint is not None]
-    here = [plan for plan in work.done if plan.checkpoint is None and strangers]
-    digests = {sha256(work.checkpoint(plan)): plan.name for plan in here}
+    if not strangers:
+        return found
+    digests = {sha256(work.checkpoint(plan)): plan.name for plan in work.done if plan.checkpoint is None}
     for plan in strangers:
         if cell := digests.get(plan.digest or ""):
             log.warning("warning: %s: is the very checkpoint of %s, not another training", plan.name, cell)

@@ -4,10 +4,11 @@ A comparison only grows. Started again with the same settings it goes on; cells 
 all else is equal; whatever would make the cells unlike each other is refused and named.
 """
 
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from densenets.files import file_name, free_name
 from densenets.heads import HEADS
 from densenets.metrics.predictions import read_json
 from densenets.run.folder import LIBRARIES, write_json
+from densenets.storage import write_durably
 
 FILE = "comparison.json"
 FORMAT = 2
@@ -92,6 +94,21 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
     }
     write_json(out / FILE, content)
     return Agreed(cells, asked, protocol, commands)
+
+
+@contextlib.contextmanager
+def unless_refused(out: Path) -> Iterator[None]:
+    """Where what is agreed on in here is refused after all, comparison.json is as it was."""
+    file = out / FILE
+    before = file.read_bytes() if file.is_file() else None
+    try:
+        yield
+    except InputError:
+        if before is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_durably(file, lambda handle: handle.write(before))
+        raise
 
 
 def read(out: Path) -> dict[str, Any] | None:
