@@ -34,6 +34,16 @@ addEventListener("load", () => {
   found.model = press("model");
   found.sorted = heads.map(head => head.getAttribute("aria-sort"));
   found.focusable = heads.every(head => head.querySelector("button").tabIndex === 0);
+  const [most, cost, said] = ["input", "select", "output"].map(tag => document.querySelector(`.budget ${tag}`));
+  const allow = (words, value) => {
+    cost.selectedIndex = [...cost.options].findIndex(option => option.textContent.endsWith(words));
+    most.value = value;
+    most.dispatchEvent(new Event("input"));
+    const within = [...table.tBodies[0].rows].filter(row => !row.classList.contains("beyond"));
+    return [within.map(row => row.querySelector("th .name").textContent).sort(), said.textContent];
+  };
+  const budgets = [["latency p50", 26], ["parameters", 0.001], ["parameters", ""]];
+  found.budgets = budgets.map(([words, value]) => allow(words, value));
   document.querySelectorAll("details").forEach(each => { each.open = true; });
   found.inner = innerWidth;
   found.sideways = root.scrollWidth - root.clientWidth;
@@ -93,6 +103,10 @@ def test_the_page_works_in_a_browser(tmp_path: Path, width: int) -> None:
     assert found["latency"][:2] == ["v3-small", "v3-large"]
     assert set(found["latency"][-2:]) == {"v1", lost}  # not measured: at the end
     assert found["model"] == ["v1", "v2", "v2, ImageNet", "v3-large", "v3-large, width 2", "v3-small"]
+    within, nothing, all_ = found["budgets"]
+    assert within == [["v3-large", "v3-small"], "2 of 6 models; the highest: v3-large"]
+    assert nothing == [[], "no ranked model fits"]
+    assert all_ == [sorted(found["first"]), ""]
     assert [order for order in found["sorted"] if order] == ["ascending"]
     assert found["focusable"]
     assert found["large"]

@@ -134,8 +134,25 @@ def section(comparison: Comparison) -> str:
         f"{comparison.level:.0%} interval over images ({comparison.draws:,} draws).{_ties(comparison, letters)}"
         f"{_seeds(comparison)} "
         f"Click a heading to sort; {MISSING} is what was not measured.{alike}{doubts}{_times(comparison)}</p>"
+        f"{_budget(comparison.models, columns)}"
         f'<p class="narrow quiet">More columns to the right: the table scrolls sideways.</p>'
         f"{sortable('Ranking', columns, rows, first=0)}</section>"
+    )
+
+
+def _budget(models: Sequence[Model], columns: Sequence[Column]) -> str:
+    """What a model may cost at most: the page's script shows it, dims what costs more, names the best of the rest."""
+    titles = [column.title for column in columns]
+    known = [BY_KEY["p50"], *MEASURED]
+    costs = [measure for measure in known if any(measure.of(model) is not None for model in models)]
+    if len(models) < 2 or not costs:
+        return ""
+    choices = "".join(
+        f'<option value="{titles.index(cost.words)}">{as_text(f"{cost.unit} {cost.words}")}</option>' for cost in costs
+    )
+    return (
+        '<p class="budget" hidden><label>At most <input type="number" min="0" step="any"></label> '
+        f'<select aria-label="cost">{choices}</select> <output></output></p>'
     )
 
 

@@ -192,6 +192,9 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px 14px; overflow-
 .faults dt { font-weight: 600; } .faults dd { margin: 0 0 .6rem; overflow-wrap: anywhere; font-family: monospace;
   font-size: .88rem; }
 .faults { margin: 0; } .faults dd:last-child { margin: 0; }
+.budget input { width: 7em; } .budget :is(input, select) { font: inherit; color: inherit; background: var(--card);
+  border: 1px solid var(--line); border-radius: 6px; padding: 2px 6px; }
+.beyond { opacity: .35; }
 @media (max-width: 640px) {
   body { font-size: 15px; } main { padding: 16px 10px 48px; } section { padding: 16px 12px; border-radius: 10px; }
   h1 { font-size: 1.4rem; } .verdict { font-size: 1.05rem; } .cards { gap: 8px 22px; }
@@ -205,7 +208,8 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px 14px; overflow-
   :root { color-scheme: light; """
     + _variables(LIGHT)
     + """ }
-  body { background: #fff; font-size: 10.5px; } main { max-width: none; padding: 0; } nav, dialog { display: none; }
+  body { background: #fff; font-size: 10.5px; } main { max-width: none; padding: 0; }
+  nav, dialog, .budget { display: none; }
   section { border: 0; padding: 8px 0; } .scroll, .scroll.tall { overflow: visible; max-height: none; border: 0; }
   .data { font-size: 8px; } .data th, .data td { padding: 3px 4px; }
   .data :is(th, td) { position: static !important; min-width: 0 !important; }
@@ -248,6 +252,26 @@ function sortBy(table, head, column) {
 for (const table of document.querySelectorAll("table.sortable"))
   [...table.tHead.rows[0].cells].forEach((head, column) =>
     head.querySelector("button").addEventListener("click", () => sortBy(table, head, column)));
+
+for (const budget of document.querySelectorAll(".budget")) {
+  const [most, cost, said] = ["input", "select", "output"].map(tag => budget.querySelector(tag));
+  const rows = [...budget.closest("section").querySelector("tbody").rows];
+  const letters = row => row.querySelector(".tie")?.textContent.split(" ").slice(1) ?? [];
+  const called = row => row.querySelector(".name").textContent;
+  const weigh = () => {
+    const limit = most.value === "" ? Infinity : Number(most.value);
+    const fits = row => limit === Infinity || (keyOf(row, Number(cost.value)) ?? Infinity) <= limit;
+    for (const row of rows) row.classList.toggle("beyond", !fits(row));
+    const ranked = rows.filter(row => fits(row) && keyOf(row, 0) !== null).sort((a, b) => keyOf(a, 0) - keyOf(b, 0));
+    const [best, ...others] = ranked, shared = row => letters(row).some(one => letters(best).includes(one));
+    const tied = others.filter(shared);
+    said.textContent = limit === Infinity ? "" : !best ? "no ranked model fits" :
+      `${ranked.length} of ${rows.length} models; the highest: ${called(best)}` +
+      (tied.length ? `, tied with ${tied.map(called).join(", ")}` : "");
+  };
+  for (const field of [most, cost]) field.addEventListener("input", weigh);
+  budget.hidden = false;
+}
 
 const large = document.getElementById("large");
 for (const button of document.querySelectorAll(".enlarge"))
