@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils import _pytree
 
 
 class FeatureSpec(NamedTuple):
@@ -105,6 +106,10 @@ class Detections(NamedTuple):
     boxes: Tensor
     labels: Tensor
     scores: Tensor
+
+
+# An exported detector can be saved only so: torch has no public name for it, and names this one in its message.
+_pytree._register_namedtuple(Detections, serialized_type_name="densenets.contract.Detections")
 
 
 class Detector(Protocol):

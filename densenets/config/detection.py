@@ -1,6 +1,6 @@
 """The settings of detection."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, TypeAlias
 
 from densenets.config.shared import Evaluation, ReadingRules, Training, expect
@@ -69,8 +69,8 @@ class RCNNOptions:
         fpn: of faster-rcnn-fpn: "full" reads strides 16 and 32 at 256 channels, "light" the same with separable
             convolutions of 128 channels and a small box head, "torchvision" is its net: two maps of stride 32.
         sizes: sides of the anchors in px of the canvas, one list a map, of equal length, the finest map first:
-            faster-rcnn has 1 map, faster-rcnn-fpn 4, its torchvision form 3. For 4: "[[16, 24, 36], [48, 64, 80],
-            [100, 120, 150], [180, 220, 256]]". Where not given they fit the canvas; check-data prints them.
+            faster-rcnn has 1 map, faster-rcnn-fpn 4, its torchvision form 3. For 4: "[[16, 28, 48], [32, 56, 96],
+            [64, 110, 190], [128, 180, 256]]". Where not given they fit the canvas; check-data prints them.
         ratios: height to width of the anchors.
         proposals: places that the second stage looks at in an image.
         train_proposals: likewise in training, of which it samples.
@@ -130,6 +130,11 @@ class RCNNOptions:
             expect(f"rcnn.{name}", getattr(self, name), 0, 1)
         for name in ("rpn_match_iou", "match_iou", "bn_momentum"):
             expect(f"rcnn.{name}", getattr(self, name), 0.001, 1)
+        if self.rpn_match_iou < self.rpn_background_iou:
+            raise InputError(
+                f"--rcnn.rpn-match-iou: {self.rpn_match_iou:g}: is below --rcnn.rpn-background-iou "
+                f"{self.rpn_background_iou:g}: an anchor would be an object and background at once"
+            )
         if self.bn_eps is not None:
             expect("rcnn.bn_eps", self.bn_eps, 1e-8, 1)
         expect("rcnn.box_beta", self.box_beta, 0, 10)
@@ -152,6 +157,14 @@ DetectionOptions: TypeAlias = SSDOptions | RCNNOptions
 def options_of(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> DetectionOptions:
     """Those that a head takes."""
     return rcnn if head.startswith("faster-rcnn") else ssd
+
+
+def without_effect(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> list[str]:
+    """Flags that were set for heads of the other kind."""
+    group, other = ("ssd", ssd) if options_of(head, ssd, rcnn) is rcnn else ("rcnn", rcnn)
+    usual = type(other)()
+    names = [one.name for one in fields(other) if getattr(other, one.name) != getattr(usual, one.name)]
+    return [f"--{group}.{name.replace('_', '-')}" for name in names]
 
 
 @dataclass(kw_only=True)

@@ -26,13 +26,12 @@ REFERENCE_SIDE = 600  # px of the shorter side at which the V1 paper's anchors h
 SINGLE_MAP_SIZES = (64.0, 128.0, 256.0, 512.0)
 TORCHVISION_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
 LARGEST = 0.8  # of the shorter side: the pyramid's largest anchors; its smallest are a cell of the finest map
-SIZES = 3  # of them on each of its maps
+CELLS = 3  # of a map: its largest anchors. Of 2 to 6, what met most objects of COCO, of each size, at 320 and 512 px
 CROP = 14  # cells of a proposal's crop, as the V1 paper's net takes it
 WINDOW = 7  # likewise, of the pyramid's
-FIRST_BOX = (
-    224.0  # px: a proposal of this side, or above, is read from the map of stride 32; half of what the FPN paper's
-)
-# eq. 1 says, as the canvases here are less than half of its pictures
+# px: a proposal of this side, or above, is read from the map of stride 32; half of what the FPN paper's eq. 1 says, as
+# the canvases here are less than half of its pictures.
+FIRST_BOX = 224.0
 
 
 class TwoStage(Detection, ABC):
@@ -182,7 +181,7 @@ class FasterRCNN(TwoStage):
     def __init__(self, backbone: Backbone, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
         super().__init__(num_classes, canvas, options)
         if options.fpn != RCNNOptions.fpn:
-            log.warning("warning: --rcnn.fpn %s: has no effect on faster-rcnn, only on faster-rcnn-fpn", options.fpn)
+            log.warning("warning: --rcnn.fpn %s: no effect on faster-rcnn, only on faster-rcnn-fpn", options.fpn)
         self.backbone = backbone.split()
         channels, self.stride = backbone.specs["c4"]
         scale = min(canvas) / REFERENCE_SIDE
@@ -248,15 +247,17 @@ class FasterRCNNFPN(TwoStage):
 
 
 def spread_sizes(strides: Sequence[int], side: int) -> list[list[float]]:
-    """Sides of the anchors in px, `SIZES` a map, each as many times the one before: small objects, which are most of
-    what a light net misses, have anchors of their own size on a small canvas, and on a large one whole pictures do too.
+    """Sides of the anchors in px, three a map: one to `CELLS` of its cells, on the coarsest map up to `LARGEST` of the
+    canvas. An anchor of hardly one cell lies too far from its neighbours to meet the objects between them.
 
     side: of the canvas, the shorter one.
     """
-    first, last = float(strides[0]), max(LARGEST * side, 2.0 * strides[0])
-    count = SIZES * len(strides)
-    sizes = [first * (last / first) ** (step / (count - 1)) for step in range(count)]
-    return [sizes[start : start + SIZES] for start in range(0, count, SIZES)]
+    last = max(LARGEST * side, 2.0 * strides[0])
+    sizes = []
+    for stride in strides:
+        low, high = min(stride, last / 2), last if stride == strides[-1] else min(CELLS * stride, last)
+        sizes.append([low, math.sqrt(low * high), high])
+    return sizes
 
 
 def _as_flag(sizes: Sequence[Sequence[float]]) -> str:

@@ -1,6 +1,7 @@
 """Both forms of Faster R-CNN on every backbone: the papers' counts, the contract, export."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from densenets.backbones import BACKBONES, build_backbone
-from densenets.boxes import anchor_boxes
+from densenets.boxes import anchor_boxes, iou
 from densenets.build import build_model
 from densenets.config import RCNNOptions
-from densenets.contract import Boxes
+from densenets.contract import Boxes, Detections
 from densenets.errors import InputError
 from densenets.heads import faster_rcnn
 
@@ -114,6 +115,16 @@ def test_a_label_that_is_no_class_is_refused(label: int) -> None:
         small("faster-rcnn-fpn").losses(torch.rand(2, 3, 64, 64), [target, target])
 
 
+def test_an_exported_detector_can_be_saved(tmp_path: Path) -> None:
+    images = torch.rand(1, 3, 64, 64)
+    model = small("faster-rcnn-fpn", "light").eval()
+    torch.export.save(torch.export.export(model, (images,)), tmp_path / "detector.pt2")
+    found = torch.export.load(tmp_path / "detector.pt2").module()(images)
+    assert isinstance(found, Detections)
+    for one, other in zip(found, model(images), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize(("head", "fpn"), FORMS)
 @pytest.mark.parametrize("size", [32, 64, 96])
 def test_a_batch_too_small_for_its_norms_is_refused_and_no_other(head: str, fpn: str, size: int) -> None:
@@ -146,6 +157,20 @@ def settled(model: Any, images: torch.Tensor) -> Any:
     return model.eval()
 
 
+@pytest.mark.parametrize("canvas", [(320, 427), (427, 320), (512, 683), (800, 1333)])
+@pytest.mark.parametrize(("aspect", "least"), [(1.0, 0.5), (1.6, 0.4)])
+def test_whatever_lies_anywhere_meets_an_anchor(canvas: tuple[int, int], aspect: float, least: float) -> None:
+    """Of boxes from 1.5 cells of the finest map to 0.7 of the canvas, 9 of 10 meet one, wherever they are."""
+    model = build_model("v3-small", "faster-rcnn-fpn", 1, size=canvas, width=0.5)
+    height, width = canvas
+    sides = torch.logspace(math.log2(24), math.log2(0.7 * min(canvas)), 2000, base=2)
+    w, h = sides * aspect**0.5, sides / aspect**0.5
+    x, y = torch.rand(2000) * (width - w).clamp(min=0), torch.rand(2000) * (height - h).clamp(min=0)
+    boxes = torch.stack([x, y, x + w, y + h], dim=1)
+    met = iou(model.defaults, boxes).max(dim=0).values
+    assert (met >= least).float().mean() > 0.9
+
+
 @pytest.mark.parametrize(("backbone", "head", "fpn"), GRID)
 def test_forward_and_raw_pass_export_and_agree(backbone: str, head: str, fpn: str) -> None:
     images = torch.rand(2, 3, 64, 96)
@@ -153,6 +178,7 @@ def test_forward_and_raw_pass_export_and_agree(backbone: str, head: str, fpn: st
     with torch.no_grad():
         expected = model(images)
         exported = torch.export.export(model, (images,)).module()(images)
+    assert isinstance(exported, Detections)
     assert expected.boxes.shape == (2, 10, 4)
     assert (expected.scores > 0).sum() >= 10
     assert torch.allclose(expected.scores, exported[2], atol=1e-6)
@@ -228,7 +254,7 @@ def test_a_net_that_cannot_be_split_is_refused_in_a_sentence() -> None:
         (
             {"sizes": [[32.0]]},
             r"--rcnn.sizes: lists given: 1, wanted: 4, of px of the canvas, for maps of strides 16 32 64 128; "
-            r'here it is usually --rcnn.sizes "\[\[16, 17.78, 19.77\], \[21.97, ',
+            r'here it is usually --rcnn.sizes "\[\[16, 27.71, 48\], \[25.6, ',
         ),
         ({"sizes": [[32.0], [64.0], [128.0], [1.0, 2.0]]}, "of equal length, one a map: 1 for faster-rcnn, 4 for"),
         ({"sizes": [[1.0], [64.0], [128.0], [256.0]]}, "an anchor 0.71 px thin"),
@@ -244,7 +270,7 @@ def test_a_pyramid_for_the_head_without_one_is_warned_of(caplog: pytest.LogCaptu
     small("faster-rcnn-fpn", "light")
     assert caplog.messages == []
     small("faster-rcnn", "light")
-    assert caplog.messages == ["warning: --rcnn.fpn light: has no effect on faster-rcnn, only on faster-rcnn-fpn"]
+    assert caplog.messages == ["warning: --rcnn.fpn light: no effect on faster-rcnn, only on faster-rcnn-fpn"]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +281,11 @@ def test_a_pyramid_for_the_head_without_one_is_warned_of(caplog: pytest.LogCaptu
 def test_options_out_of_range_name_the_flag(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"--rcnn.{next(iter(options)).replace('_', '-')}"):
         RCNNOptions(**options)
+
+
+def test_an_anchor_is_never_object_and_background_at_once() -> None:
+    with pytest.raises(InputError, match=r"--rcnn.rpn-match-iou: 0.2: is below --rcnn.rpn-background-iou 0.3: "):
+        RCNNOptions(rpn_match_iou=0.2)
 
 
 @pytest.mark.parametrize(("head", "fpn"), FORMS)

@@ -71,7 +71,7 @@ def test_each_form_of_faster_rcnn_learns_four_images_by_heart(
     shapes, quick, backbone: str, head: str, fpn: str
 ) -> None:
     data = shapes(train=range(4), val=range(4))
-    learn = {**LEARN, "lr": 0.001}
+    learn = {**LEARN, "lr": 0.002}
     options = replace(RCNN, fpn=fpn)
     if head == "faster-rcnn":  # each crop of 6 x 6 cells sees nearly all of them: to tell it from others takes longer
         learn, options = {**learn, "lr": 0.003, "epochs": 300, "validate_every": 300}, replace(options, samples=100)
