@@ -261,6 +261,7 @@ def load_torchvision(path: str | Path, size: int | tuple[int, int] | None = None
 
     size: of a detector's canvas in px, 320 where not given. The two forms of Faster R-CNN have the same weights: up to
     640 px it has the settings of the second (150 proposals, of a score above 0.05), beyond those of the first (1,000).
+    They give the same on a canvas whose sides are multiples of 32 px; another one torchvision fills up to that.
 
     Raises InputError for any other and for one that is not whole.
     """
