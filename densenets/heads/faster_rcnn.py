@@ -255,7 +255,8 @@ def spread_sizes(strides: Sequence[int], side: int) -> list[list[float]]:
     last = max(LARGEST * side, 2.0 * strides[0])
     sizes = []
     for stride in strides:
-        low, high = min(stride, last / 2), last if stride == strides[-1] else min(CELLS * stride, last)
+        low = min(stride, last / 2)
+        high = last if stride == strides[-1] else min(CELLS * stride, last)
         sizes.append([low, math.sqrt(low * high), high])
     return sizes
 

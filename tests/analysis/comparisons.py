@@ -24,7 +24,8 @@ TRUSTED = finish._trusted
 FAKE = """
 import os, pathlib, signal, sys, time
 place = pathlib.Path(sys.argv[-1])
-(place / "pid").write_text(str(os.getpid()))
+(place / "pid.new").write_text(str(os.getpid()))
+(place / "pid.new").rename(place / "pid")  # whole as soon as it is there
 (place / "folder").write_text(str(os.environ.get("DENSENETS_RUN_FOLDER")))
 def save(*_):
     (place / "saved").write_text("")
