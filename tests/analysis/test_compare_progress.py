@@ -49,6 +49,17 @@ def lines(tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.fixture
+def last(caplog: pytest.LogCaptureFixture) -> Callable[[Progress], str]:
+    """The last line, after one more look."""
+
+    def told(view: Progress) -> str:
+        view.show()
+        return caplog.messages[-1]
+
+    return told
+
+
+@pytest.fixture
 def plain(tmp_path: Path, lines: View) -> Progress:
     names = ["old", "one", "two", "bad"]
     state(tmp_path, "old", "done", session="before")
@@ -84,7 +95,7 @@ def test_a_line_for_each_change_with_the_time_left(
 
 
 def test_the_time_left_counts_what_comes_behind_the_last_epoch(
-    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str]
 ) -> None:
     """As long as no cell has shown how long its judging takes, nothing is claimed of it; then it is counted."""
     plans = [plan(name, judged=["--split=test"], epochs=1) for name in ("one", "two")]
@@ -93,59 +104,50 @@ def test_the_time_left_counts_what_comes_behind_the_last_epoch(
         view.show()
         clock[0] = 60.0
         epochs(tmp_path, "one", 1)
-        view.show()
-        assert caplog.messages[-1].endswith("1:00 gone, about 1:00 left for the trainings)")
+        assert last(view).endswith("1:00 gone, about 1:00 left for the trainings)")
         (tmp_path / "cells/one/results.json").write_text("{}")
-        view.show()
-        assert caplog.messages[-1].startswith("one: running  judging  AP 0.250  1:00")
+        assert last(view).startswith("one: running  judging  AP 0.250  1:00")
         clock[0] = 130.0
         state(tmp_path, "one", "done", seconds=130.0)
         state(tmp_path, "two", "running")
-        view.show()
-        assert caplog.messages[-1].endswith("2:10 gone, about 2:10 left for the cells)")
+        assert last(view).endswith("2:10 gone, about 2:10 left for the cells)")
         clock[0] = 190.0
         epochs(tmp_path, "two", 1)
-        view.show()
-        assert caplog.messages[-1].endswith("3:10 gone, about 1:10 left for the cells)")  # its judging
+        assert last(view).endswith("3:10 gone, about 1:10 left for the cells)")  # its judging
         clock[0] = 250.0
         (tmp_path / "cells/two/results.json").write_text("{}")
-        view.show()
-        assert caplog.messages[-1].endswith("4:10 gone, about 0:10 left for the cells)")
+        assert last(view).endswith("4:10 gone, about 0:10 left for the cells)")
         state(tmp_path, "two", "done", seconds=130.0)
-        view.show()
-        assert caplog.messages[-1].endswith("(2 of 2 cells done, 0 running, 0 to come; 4:10 gone)")
+        assert last(view).endswith("(2 of 2 cells done, 0 running, 0 to come; 4:10 gone)")
 
 
 def test_nothing_is_claimed_where_only_what_nobody_has_measured_is_to_come(
-    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str]
 ) -> None:
     with lines([plan("one", epochs=1)]) as view:
         state(tmp_path, "one", "running")
         view.show()
         clock[0] = 60.0
         epochs(tmp_path, "one", 1)
-        view.show()
-        assert caplog.messages[-1].endswith("1:00 gone)")
+        assert last(view).endswith("1:00 gone)")
 
 
 def test_a_stand_in_is_judged_and_trains_no_epoch(
-    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     plans = [plan(name, ["--split=test"], "best.ckpt", 30) for name in ("mine", "yours")]
     with lines(plans) as view:
         state(tmp_path, "mine", "running")
-        view.show()
-        assert caplog.messages[-1].startswith("mine: running  judging  (")
+        assert last(view).startswith("mine: running  judging  (")
         clock[0] = 42.0
         state(tmp_path, "mine", "done", seconds=42.0)
         state(tmp_path, "yours", "running")
-        view.show()
-        assert caplog.messages[-1].startswith("yours: running  judging  (")
+        assert last(view).startswith("yours: running  judging  (")
         assert caplog.messages[-1].endswith("about 0:42 left for the cells)")
 
 
 def test_a_resumed_cell_that_only_lacks_its_judging_says_nothing_of_the_pace(
-    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     plans = [plan(name, judged=["--split=test"], epochs=1) for name in ("one", "two")]
     with lines(plans) as view:
@@ -154,13 +156,12 @@ def test_a_resumed_cell_that_only_lacks_its_judging_says_nothing_of_the_pace(
         view.show()
         clock[0] = 46.0
         state(tmp_path, "one", "done", seconds=46.0)
-        view.show()
-        assert "one: done" in caplog.messages[-1]
+        assert "one: done" in last(view)
         assert "left" not in caplog.messages[-1]
 
 
 def test_a_cell_that_was_never_seen_at_work_shows_no_pace(
-    tmp_path: Path, clock: list[float], lines: View, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str]
 ) -> None:
     with lines([plan("one"), plan("two")]) as view:
         clock[0] = 20.0
@@ -172,8 +173,7 @@ def test_a_cell_that_was_never_seen_at_work_shows_no_pace(
         view.show()
         epochs(tmp_path, "two", 2)
         clock[0] = 40.0
-        view.show()
-        assert caplog.messages[-1].endswith("about 0:20 left for the trainings)")
+        assert last(view).endswith("about 0:20 left for the trainings)")
 
 
 def test_on_a_terminal_a_table_is_drawn(tmp_path: Path, clock: list[float]) -> None:
