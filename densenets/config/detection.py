@@ -1,5 +1,6 @@
 """The settings of detection."""
 
+import logging
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, TypeAlias
 
@@ -8,6 +9,7 @@ from densenets.errors import InputError
 
 Anchors = Literal["tf", "torchvision"]
 Augment = Literal["none", "flip", "ssd", "ssdlite"]
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -159,11 +161,19 @@ def options_of(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> DetectionOption
     return rcnn if head.startswith("faster-rcnn") else ssd
 
 
-def without_effect(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> list[str]:
-    """Flags that were set for heads of the other kind."""
-    group, other = ("ssd", ssd) if options_of(head, ssd, rcnn) is rcnn else ("rcnn", rcnn)
-    usual = type(other)()
-    names = [one.name for one in fields(other) if getattr(other, one.name) != getattr(usual, one.name)]
+def tell_without_effect(head: str, ssd: SSDOptions, rcnn: RCNNOptions) -> None:
+    """Warns of flags that were set for other heads than this one."""
+    flags = _set("ssd", ssd) if options_of(head, ssd, rcnn) is rcnn else _set("rcnn", rcnn)
+    if head == "faster-rcnn":  # one map
+        flags += [flag for flag in _set("rcnn", rcnn) if flag == "--rcnn.fpn"]
+    if flags:
+        log.warning("warning: %s: no effect on %s", ", ".join(flags), head)
+
+
+def _set(group: str, options: DetectionOptions) -> list[str]:
+    """Flags of a group that are not as they come."""
+    usual = type(options)()
+    names = [one.name for one in fields(options) if getattr(options, one.name) != getattr(usual, one.name)]
     return [f"--{group}.{name.replace('_', '-')}" for name in names]
 
 

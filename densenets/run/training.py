@@ -13,7 +13,7 @@ from torch import nn
 from densenets import draw
 from densenets.build import ModelDescription, build_from, canvas_of, load_state
 from densenets.config import TrainDetection, Training
-from densenets.config.detection import without_effect
+from densenets.config.detection import tell_without_effect
 from densenets.data.loading import check_room
 from densenets.data.module import DataModule
 from densenets.errors import InputError, printable
@@ -94,7 +94,8 @@ def _train(
     if trainer.is_global_zero:
         _tell_unreached(settings, steps)
         _tell_frozen(settings)
-        _tell_unused(settings)
+        if isinstance(settings, TrainDetection):
+            tell_without_effect(settings.head, settings.ssd, settings.rcnn)
         if checkpoint is not None:
             done = steps_done(checkpoint)
             ended = f", the end of epoch {settings.epochs}/{settings.epochs}: already finished; it is judged again"
@@ -143,12 +144,6 @@ def _tell_frozen(settings: Training) -> None:
     if flags and settings.weights is None:
         told = "without --weights: layers are kept as chance made them, and never learn"
         log.warning("warning: %s %s", " ".join(flags), told)
-
-
-def _tell_unused(settings: Training) -> None:
-    """Warns of flags that are another head's."""
-    if isinstance(settings, TrainDetection) and (flags := without_effect(settings.head, settings.ssd, settings.rcnn)):
-        log.warning("warning: %s: no effect on %s", ", ".join(flags), settings.head)
 
 
 class Begun(L.Callback):

@@ -265,14 +265,6 @@ def test_sizes_that_cannot_be_met_are_named(options: dict[str, Any], words: str)
         small("faster-rcnn-fpn", **options)
 
 
-def test_a_pyramid_for_the_head_without_one_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    small("faster-rcnn")
-    small("faster-rcnn-fpn", "light")
-    assert caplog.messages == []
-    small("faster-rcnn", "light")
-    assert caplog.messages == ["warning: --rcnn.fpn light: no effect on faster-rcnn, only on faster-rcnn-fpn"]
-
-
 @pytest.mark.parametrize(
     "options",
     [{"proposals": 0}, {"ratios": []}, {"sizes": [[-1.0]]}, {"nms_iou": 2.0}, {"samples": 3}, {"bn_eps": 0.0}],

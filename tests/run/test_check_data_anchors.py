@@ -51,11 +51,6 @@ def test_boxes_that_few_anchors_meet_are_warned_of(
     assert named in (tmp_path / "report" / "check.html").read_text()
 
 
-def test_flags_of_another_head_are_told_to_have_no_effect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    check(squares(tmp_path / "set", 30), "--head", "ssdlite", "--size", "96", "--rcnn.fpn", "light")
-    assert "warning: --rcnn.fpn: no effect on ssdlite" in caplog.messages
-
-
 def test_the_sizes_that_are_shown_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = squares(tmp_path / "set", 30)
     shown = []

@@ -1,9 +1,9 @@
-"""A recipe that is longer than its training, keeps what no training has made, or is for another head."""
+"""A recipe that is longer than its training, or keeps what no training has made."""
 
 import pytest
 
-from densenets.config import RCNNOptions, SSDOptions, TrainDetection, TrainSegmentation
-from densenets.run.training import _tell_frozen, _tell_unreached, _tell_unused
+from densenets.config import TrainDetection, TrainSegmentation
+from densenets.run.training import _tell_frozen, _tell_unreached
 
 
 @pytest.mark.parametrize(
@@ -40,21 +40,3 @@ def test_freezing_what_chance_made_is_warned_of(
     _tell_frozen(TrainDetection(freeze_stages=stages, freeze_norm=norm, weights=weights))
     assert len(caplog.messages) == len(told)
     assert all(line.startswith(words) for line, words in zip(caplog.messages, told, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("head", "told"),
-    [
-        ("ssdlite", ["warning: --rcnn.fpn, --rcnn.nms-iou: no effect on ssdlite"]),
-        ("faster-rcnn-fpn", ["warning: --ssd.scales: no effect on faster-rcnn-fpn"]),
-    ],
-)
-def test_flags_of_the_other_kind_of_head_are_warned_of(
-    caplog: pytest.LogCaptureFixture, head: str, told: list[str]
-) -> None:
-    ssd, rcnn = SSDOptions(scales=[0.1] * 7), RCNNOptions(fpn="light", nms_iou=0.6)
-    _tell_unused(TrainDetection(head=head, ssd=ssd, rcnn=rcnn))
-    assert caplog.messages == told
-    _tell_unused(TrainDetection(head=head))
-    _tell_unused(TrainSegmentation())
-    assert caplog.messages == told

@@ -12,7 +12,7 @@ from densenets.backbones import BACKBONES
 from densenets.backbones.base import initialize
 from densenets.build import ModelDescription, build_from, canvas_of
 from densenets.config import Profile
-from densenets.config.detection import options_of
+from densenets.config.detection import options_of, tell_without_effect
 from densenets.errors import InputError, printable
 from densenets.files import free_name
 from densenets.heads import HEADS, task_of
@@ -65,6 +65,8 @@ def _describe(settings: Profile) -> ModelDescription:
         if word not in known:
             raise InputError(f"--{flag}: {printable(word)}: expected one of {', '.join(known)}")
     segments = task_of(settings.head) == "segmentation"
+    if not segments:
+        tell_without_effect(settings.head, settings.ssd, settings.rcnn)
     options = settings.seg if segments else options_of(settings.head, settings.ssd, settings.rcnn)
     return ModelDescription(
         backbone=settings.backbone,

@@ -9,7 +9,7 @@ from typing import Any
 
 from densenets.build import build_model, canvas_of
 from densenets.config import CheckData, ReadingRules
-from densenets.config.detection import without_effect
+from densenets.config.detection import tell_without_effect
 from densenets.data import open_split
 from densenets.data.checks.annotations import Sound, boxes_left_out, judge
 from densenets.data.checks.findings import Finding, Findings, in_order
@@ -128,8 +128,7 @@ def _name(settings: CheckData) -> str:
 def _meant(settings: CheckData, canvas: tuple[int, int]) -> Meant:
     if settings.head not in (known := heads_of("detection")):
         raise InputError(f"--head: {printable(settings.head)}: a head that detects is checked for: {', '.join(known)}")
-    if flags := without_effect(settings.head, settings.ssd, settings.rcnn):
-        log.warning("warning: %s: no effect on %s", ", ".join(flags), settings.head)
+    tell_without_effect(settings.head, settings.ssd, settings.rcnn)
     model = build_model(settings.backbone, settings.head, 1, size=canvas, options=settings.options)
     assert isinstance(model, Detection)
     return Meant(model.defaults, model.finds_from, model.keep_ratio, model.defaults_are, model.sized_by)
