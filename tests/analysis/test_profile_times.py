@@ -21,7 +21,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
 
 
 def small(head: str = "ssdlite", backbone: str = "v3-small") -> Net:
-    few = RCNNOptions(proposals=8)
+    few = RCNNOptions(proposals=8) if head.startswith("faster-rcnn") else RCNNOptions()
     (net,) = nets_of(Profile(backbone=backbone, head=head, width=0.25, size=64, num_classes=3, rcnn=few)).values()
     return net
 
