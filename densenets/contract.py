@@ -10,7 +10,7 @@ itself.
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import _pytree
 
@@ -112,6 +112,14 @@ class Detections(NamedTuple):
 _pytree._register_namedtuple(Detections, serialized_type_name="densenets.contract.Detections")
 
 
+class ClassLayer(NamedTuple):
+    """A layer whose outputs are, once or several times over: `before` of no class, then `values` of each class."""
+
+    layer: nn.Module
+    before: int = 0
+    values: int = 1
+
+
 class Detector(Protocol):
     """A detection model. None of the three jobs looks at `self.training` to choose what it returns."""
 
@@ -135,6 +143,10 @@ class Detector(Protocol):
         """The prediction at fixed shapes; torch.export-clean."""
         ...
 
+    def class_layers(self) -> list[ClassLayer]:
+        """Where the number of classes shows; a training that starts from other classes takes its rows by name."""
+        ...
+
 
 class Segmenter(Protocol):
     """A segmentation model, for images of any size. None of its jobs looks at `self.training` to choose its result."""
@@ -155,4 +167,8 @@ class Segmenter(Protocol):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) logits at the input's size; torch.export-clean."""
+        ...
+
+    def class_layers(self) -> list[ClassLayer]:
+        """As of a `Detector`."""
         ...

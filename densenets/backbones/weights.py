@@ -76,7 +76,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name; pickled code is refused. Raises InputError for anything else than a state dict."""
     shown = printable(path)
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{shown}: weights are read from {', '.join(SUFFIXES)} files")
+        way = "; --start-from takes checkpoints" if path.suffix == ".ckpt" else ""
+        raise InputError(f"{shown}: weights are read from {', '.join(SUFFIXES)} files{way}")
     if path.suffix == ".safetensors":
         check_file(path)
     else:

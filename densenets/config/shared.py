@@ -62,6 +62,8 @@ class Training(PictureRules):
         train_split: name of the split to train on.
         val_split: name of the split to choose the best checkpoint by.
         weights: state_dict file the backbone starts from (torchvision's, timm's or our names).
+        start_from: run folder, checkpoint or file of torchvision's whole model to begin with; a class keeps what was
+            learnt of it under the same name, the others begin anew.
         padding: rule the weights were trained with: torch's symmetric padding or TensorFlow's SAME.
         normalize: scaling the weights were trained with: ImageNet's mean and deviation, or [-1, 1].
         freeze_stages: keep every layer up to stride 2^n as it is; 0 freezes nothing.
@@ -105,6 +107,7 @@ class Training(PictureRules):
     train_split: str = "train"
     val_split: str = "val"
     weights: str | None = None
+    start_from: str | None = None
     padding: Literal["torch", "tf"] = "torch"
     normalize: Literal["imagenet", "half"] = "imagenet"
     freeze_stages: int = 0
@@ -153,6 +156,8 @@ class Training(PictureRules):
         expect("workers", self.workers, -1, 1024)
         expect("save_every", self.save_every, 0)
         expect("worker_timeout", self.worker_timeout, 0)
+        if self.weights is not None and self.start_from is not None:
+            raise InputError("--start-from: brings the backbone's weights with it; give it or --weights")
 
 
 @dataclass(kw_only=True)

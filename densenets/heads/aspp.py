@@ -51,6 +51,9 @@ class ASPP(Segmentation):
     def _branches(self, channels: int, stride: int) -> list[nn.Module]:
         """What reads the map of so many channels at this stride, side by side."""
 
+    def classifiers(self) -> list[nn.Conv2d]:
+        return [self.classifier]
+
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         x = taps["context"]
         joined = torch.cat([branch(x) for branch in self.branches], dim=1)
@@ -101,6 +104,9 @@ class LRASPP(Segmentation):
         self.high_classifier = nn.Conv2d(self.filters, num_classes, 1)
         for part in (self.branch, self.gate, self.low_classifier, self.high_classifier):
             self.initialise(part)
+
+    def classifiers(self) -> list[nn.Conv2d]:
+        return [self.low_classifier, self.high_classifier]
 
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         low, x = taps[self.taps[0]], taps["context"]

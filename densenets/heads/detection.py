@@ -1,5 +1,6 @@
 """What every detection head shares: a fixed canvas, what may be given to it, and how its maps become rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -8,12 +9,12 @@ from torch import Tensor, nn
 
 from densenets.backbones.base import Backbone
 from densenets.config import DetectionOptions
-from densenets.contract import Boxes
+from densenets.contract import Boxes, ClassLayer
 from densenets.errors import InputError
 from densenets.layers import start_small
 
 
-class Detection(nn.Module):
+class Detection(nn.Module, ABC):
     """A backbone and what stands on its taps, for images of one size (see `contract.Detector`).
 
     A head sets `defaults`, (A, 4) default boxes or anchors in canvas px, `sized_by`, the flag that gives them the sizes
@@ -41,6 +42,10 @@ class Detection(nn.Module):
     def __init__(self, num_classes: int, canvas: tuple[int, int], options: DetectionOptions) -> None:
         super().__init__()
         self.num_classes, self.canvas, self.options = num_classes, canvas, options
+
+    @abstractmethod
+    def class_layers(self) -> list[ClassLayer]:
+        """The layers with outputs of single classes."""
 
     @staticmethod
     def initialise(part: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Faster R-CNN on light nets: the V1 paper's form on a single map (Table 13), and a form with a feature pyramid."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from densenets import boxes as box
 from densenets.backbones.base import Backbone
 from densenets.config import RCNNOptions
-from densenets.contract import Boxes, Detections
+from densenets.contract import Boxes, ClassLayer, Detections
 from densenets.errors import InputError
 from densenets.heads.detection import Detection, grids_of
 from densenets.heads.fpn import FPN, Separable, plain
@@ -32,7 +32,7 @@ WINDOW = 7  # likewise, of the pyramid's
 FIRST_BOX = 224.0
 
 
-class TwoStage(Detection, ABC):
+class TwoStage(Detection):
     """Proposals, then a class and a better box for each of them."""
 
     options_type = RCNNOptions
@@ -41,6 +41,7 @@ class TwoStage(Detection, ABC):
 
     options: RCNNOptions
     rpn: RPN
+    predictor: "Predictor"
 
     def __init__(self, num_classes: int, canvas: tuple[int, int], options: RCNNOptions) -> None:
         super().__init__(num_classes, canvas, options)
@@ -149,6 +150,10 @@ class TwoStage(Detection, ABC):
         boxes = box.decode(own, places, self.canvas)
         limits = (options.score_threshold, options.nms_iou, options.detections, max(self.canvas))
         return box.fill(box.suppress(boxes, labels, best, *limits), options.detections)
+
+    def class_layers(self) -> list[ClassLayer]:
+        last = self.predictor
+        return [ClassLayer(last.classes, before=1), ClassLayer(last.offsets, before=last.unused, values=4)]
 
 
 class Predictor(nn.Module):

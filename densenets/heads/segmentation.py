@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from densenets.backbones.base import Backbone
 from densenets.config import SegmentationOptions
-from densenets.contract import IGNORED, Mask
+from densenets.contract import IGNORED, ClassLayer, Mask
 from densenets.errors import InputError
 from densenets.heads import segmentation_loss as loss
 from densenets.heads.upsampling import upsampled
@@ -89,6 +89,14 @@ class Segmentation(nn.Module, ABC):
     @abstractmethod
     def decode(self, taps: dict[str, Tensor]) -> Tensor:
         """The backbone's maps -> (N, C, h, w) logits."""
+
+    @abstractmethod
+    def classifiers(self) -> list[nn.Conv2d]:
+        """The layers whose outputs are the logits, summed where there are several."""
+
+    def class_layers(self) -> list[ClassLayer]:
+        second = [] if self.auxiliary is None else [self.auxiliary[-1]]
+        return [ClassLayer(layer) for layer in [*self.classifiers(), *second]]
 
     def raw(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C, h, w) logits, at the stride where the head ends."""

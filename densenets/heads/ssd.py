@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from densenets import boxes as box
 from densenets.backbones.base import Backbone
 from densenets.config import SSDOptions
-from densenets.contract import Boxes, Detections
+from densenets.contract import Boxes, ClassLayer, Detections
 from densenets.errors import InputError
 from densenets.heads.detection import Detection, as_rows, grids_of
 from densenets.heads.ssd_loss import box_loss, focal_loss, softmax_loss
@@ -106,12 +106,15 @@ class SSD(Detection):
             momentum=self.options.bn_momentum,
         )
 
+    def class_layers(self) -> list[ClassLayer]:
+        lasts = [part[-1] if isinstance(part, nn.Sequential) else part for part in self.class_predictors]
+        return [ClassLayer(last, before=int(self.options.loss == "softmax")) for last in lasts]
+
     def _initialise(self) -> None:
         for part in (self.extras, self.class_predictors, self.box_predictors):
             self.initialise(part)
         if self.options.loss == "focal":
-            for predictor in self.class_predictors:
-                last = predictor[-1] if isinstance(predictor, nn.Sequential) else predictor
+            for last, _, _ in self.class_layers():
                 assert isinstance(last, nn.Conv2d)
                 assert last.bias is not None
                 nn.init.constant_(last.bias, -math.log((1 - FOCAL_PRIOR) / FOCAL_PRIOR))

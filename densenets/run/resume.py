@@ -25,7 +25,7 @@ FREE = {
     *ReadingRules.__dataclass_fields__,
     *("out", "resume", "workers", "worker_timeout", "save_every", "on_save_error", "allow_config_change"),
     *("data", "train_annotations", "train_images", "val_annotations", "val_images", "train_split", "val_split"),
-    *("devices", "num_nodes", "strategy", "accelerator", "weights"),
+    *("devices", "num_nodes", "strategy", "accelerator", "weights", "start_from"),
 }
 
 SHOWN = 100  # characters of a value

@@ -33,6 +33,7 @@ from densenets.run.folder import (
 from densenets.run.kind import Kind
 from densenets.run.model import describe, judged_state
 from densenets.run.resume import check_same_training, checkpoint_to_resume, origin, steps_done
+from densenets.run.start import start_from
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
 from densenets.run.workers import telling_of_the_dead
 from densenets.storage import remove_stale
@@ -141,7 +142,7 @@ def _tell_frozen(settings: Training) -> None:
     """Warns of layers that are kept as chance made them."""
     stages = [f"--freeze-stages {settings.freeze_stages}"] if settings.freeze_stages else []
     flags = stages + ["--freeze-norm"] * settings.freeze_norm
-    if flags and settings.weights is None:
+    if flags and settings.weights is None and settings.start_from is None:
         told = "without --weights: layers are kept as chance made them, and never learn"
         log.warning("warning: %s %s", " ".join(flags), told)
 
@@ -169,6 +170,8 @@ class Begun(L.Callback):
 
 def _build(settings: Training, description: ModelDescription, from_checkpoint: bool) -> nn.Module:
     model: Any = build_from(description, weights=None if from_checkpoint else settings.weights)
+    if settings.start_from is not None and not from_checkpoint:
+        start_from(model, description, settings.start_from)
     model.backbone.freeze(settings.freeze_stages, settings.freeze_norm)
     for name in COMPILED if settings.compile else ():
         if hasattr(model, name):
@@ -188,7 +191,7 @@ def description_of(settings: Any, train: Any) -> ModelDescription:
         normalize=settings.normalize,
         reduced_tail=settings.reduced_tail,
         scale_last=getattr(settings, "scale_last", False),
-        weights=settings.weights,
+        weights=settings.weights or settings.start_from,
         options=asdict(settings.options),
         palette=train.palette.tolist() if hasattr(train, "palette") else None,
     )

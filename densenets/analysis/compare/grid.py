@@ -23,6 +23,7 @@ REFUSED = {  # flags of a training that the grid sets
     "size": "--sizes names the canvases",
     "seed": "--seeds names the seeds",
     "weights": "--pretrained V=FILE names the weights",
+    "start_from": "--checkpoints takes trained models as they are",
     "resume": "the same command goes on by itself",
     "print_config": "train-det and train-seg have it",
 }
@@ -143,8 +144,9 @@ def parse_training(task: str, words: Sequence[str], prog: str = "compare") -> An
         if name in REFUSED:
             raise InputError(f"--{name.replace('_', '-')}: is not for a comparison: {REFUSED[name]}")
     training = parse(SETTINGS[task], words, prog, default_config="streets")
-    if training.weights is not None:  # the nets "from scratch" would start from them
-        raise InputError(f"--config: {_config(words)}: weights: is not for a comparison: {REFUSED['weights']}")
+    for name in ("weights", "start_from"):  # the nets "from scratch" would start from them
+        if getattr(training, name) is not None:
+            raise InputError(f"--config: {_config(words)}: {name}: is not for a comparison: {REFUSED[name]}")
     return training
 
 
