@@ -157,7 +157,7 @@ class Training(PictureRules):
         expect("save_every", self.save_every, 0)
         expect("worker_timeout", self.worker_timeout, 0)
         if self.weights is not None and self.start_from is not None:
-            raise InputError("--start-from: brings the backbone's weights with it; give it or --weights")
+            raise InputError("--start-from: brings the backbone's weights with it; give it or --weights (null: none)")
 
 
 @dataclass(kw_only=True)

@@ -19,7 +19,7 @@ from densenets.run.folder import rank
 from densenets.run.model import load
 from densenets.run.resume import GROUPS
 
-NET = ("width", "padding", "normalize", "reduced_tail")
+NET = ("width", "padding", "normalize", "reduced_tail", "scale_last")
 SHAPING = ("fpn", "bn_eps", "loss", "predictor_kernel", "filters")  # options that a head's weights were made for
 PLACING = ("anchors", "scales", "aspect_ratios", "sizes", "ratios")  # likewise, but it can learn others
 OPTIONAL = "auxiliary."  # a second head that only a training asks for
@@ -45,12 +45,14 @@ def start_from(model: Model, description: ModelDescription, path: str) -> None:
     known = _known(path, description.canvas)
     new = Known(model, description.backbone, description.head, description.classes)
     _refuse_other_net(known, new, path)
-    if told := _others(_options(known, PLACING), _options(new, PLACING)):
+    told = _others(_options(known, PLACING), _options(new, PLACING))
+    if told and rank() == 0:
         log.warning("warning: --start-from: %s: has learnt other default boxes: %s", printable(path), told)
     pairs = _same_classes(known.classes, new.classes)
     model.load_state_dict(_fitting(known.model, model, pairs, path))
     if rank() == 0:
-        log.info("starting from %s: %s", printable(path), _told(pairs, new.classes))
+        second = "; a second head begins anew" * (_has_second(model) and not _has_second(known.model))
+        log.info("starting from %s: %s%s", printable(path), _told(pairs, new.classes), second)
 
 
 def _known(path: str, canvas: tuple[int, int]) -> Known:
@@ -71,7 +73,7 @@ def _torchvision_classes(head: str, count: int) -> list[str]:
     if HEADS[head].task == "segmentation":
         from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights as Weights
 
-        names = Weights.DEFAULT.meta["categories"]
+        names = [name.strip("_") for name in Weights.DEFAULT.meta["categories"]]  # "__background__"
     else:
         from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights
 
@@ -92,6 +94,7 @@ def _refuse_other_net(known: Known, new: Known, path: str) -> None:
 def _net(one: Known) -> dict[str, Any]:
     made = asdict(one.model.backbone.options)
     made["reduced_tail"] = made["reduced_tail"] != "none"
+    made["scale_last"] = made["scale_last"] and made["width"] < 1  # else it changes nothing
     return {f"--{name.replace('_', '-')}": made[name] for name in NET}
 
 
@@ -141,6 +144,10 @@ def _fitting(before: Model, now: Model, pairs: dict[int, int], path: str) -> dic
             raise InputError(f"--start-from: {printable(path)}: {name} is {next(shapes)}, not {next(shapes)}")
         own[name] = value
     return own
+
+
+def _has_second(model: Model) -> bool:
+    return any(name.startswith(OPTIONAL) for name in model.state_dict())
 
 
 def _class_layers(model: Model) -> dict[str, ClassLayer]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from densenets.build import ModelDescription, build_from, class_of
 from densenets.config import EvalDetection, RCNNOptions, SegmentationOptions, SSDOptions
@@ -115,12 +116,16 @@ def test_what_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_a_second_head_may_come_and_go(tmp_path: Path) -> None:
+def test_a_second_head_may_come_and_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with_it = SegmentationOptions(auxiliary=0.4)
     for before, now in ((None, with_it), (with_it, None)):
         trained(described("lraspp", BEFORE, before), tmp_path / "a.ckpt")
         description = described("lraspp", BEFORE, now)
         start_from(build_from(description), description, str(tmp_path / "a.ckpt"))
+    lines = [line.partition("a.ckpt: ")[2] for line in caplog.messages]
+    told = "all of the net and of its classes"
+    assert lines == [f"{told}; a second head begins anew", told]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +149,13 @@ def test_another_net_is_named(changes: Any, head: str, options: Any, told: str, 
         start_from(model, description, str(tmp_path / "a.ckpt"))
     assert str(refused.value).startswith(f"--start-from: {tmp_path}/a.ckpt: is of another net: {told}")
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
+
+def test_a_last_layer_of_another_width_is_named_by_its_flag(tmp_path: Path) -> None:
+    trained(described("ssdlite", BEFORE, backbone="v2", scale_last=False), tmp_path / "a.ckpt")
+    description = described("ssdlite", NOW, backbone="v2")
+    with pytest.raises(InputError, match=r"is of another net: --scale-last false, not true$"):
+        start_from(build_from(description), description, str(tmp_path / "a.ckpt"))
 
 
 def test_other_default_boxes_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,6 +191,18 @@ def test_torchvisions_ssdlite_is_one(tmp_path: Path, caplog: pytest.LogCaptureFi
     other = build_from(wrong)
     with pytest.raises(InputError, match="--normalize half, not imagenet, --reduced-tail true, not false"):
         start_from(other, wrong, str(file))
+
+
+def test_background_of_torchvisions_lraspp_is_that_of_voc(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """torchvision calls it __background__."""
+    caplog.set_level(logging.INFO)
+    theirs = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21).state_dict()
+    torch.save(theirs, tmp_path / "lraspp.pth")
+    description = described("lraspp-torchvision", ["dog", "background"], backbone="v3-large", width=1.0)
+    model: Any = build_from(description)
+    start_from(model, description, str(tmp_path / "lraspp.pth"))
+    assert caplog.messages[-1].endswith("all of the net and of its classes")
+    assert torch.equal(model.high_classifier.weight, theirs["classifier.high_classifier.weight"][[12, 0]])
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
