@@ -6,6 +6,7 @@ from densenets.analysis.comparison import Comparison
 from densenets.analysis.report import curves, details, heat, matrix, mistakes, pareto, pictures, published, ranking
 from densenets.analysis.report.png import write_plots
 from densenets.analysis.report.rows import write_rows
+from densenets.analysis.report.short_names import shared_end, without_end
 from densenets.analysis.report.style import SCRIPT, STYLE
 from densenets.analysis.report.words import name, place_of, plural
 from densenets.page import as_text, document
@@ -30,16 +31,19 @@ TITLES = {  # of the sections that the page's head leads to
 def write_report(comparison: Comparison, folder: Path) -> list[Path]:
     """Write report.html, results.csv and plots/*.png into `folder`, below which the paths of its pictures lie.
 
-    Returns what was written. A picture that cannot be read leaves its place empty. Raises StorageError.
+    Page and plots leave out what all names end with. Returns what was written. A picture that cannot be read leaves its
+    place empty. Raises StorageError.
     """
     page = folder / "report.html"
-    content = build_page(comparison, folder).encode()
+    end = shared_end([model.name for model in comparison.models])
+    short = without_end(comparison, end)
+    content = build_page(short, folder, end).encode()
     write_durably(page, lambda handle: handle.write(content))
-    return [page, write_rows(comparison, folder / "results.csv"), *write_plots(comparison, folder / "plots")]
+    return [page, write_rows(comparison, folder / "results.csv"), *write_plots(short, folder / "plots")]
 
 
-def build_page(comparison: Comparison, folder: Path) -> str:
-    """The page's HTML."""
+def build_page(comparison: Comparison, folder: Path, end: str = "") -> str:
+    """The page's HTML. end: what the models' names go on with elsewhere."""
     sections = [
         ranking.section(comparison),
         ranking.unfinished(comparison),
@@ -56,11 +60,11 @@ def build_page(comparison: Comparison, folder: Path) -> str:
     ]
     shown = [section for section in sections if section]
     return document(
-        f"Comparison on {place_of(comparison.data)}", STYLE, [_head(comparison), _leads(shown), *shown], SCRIPT
+        f"Comparison on {place_of(comparison.data)}", STYLE, [_head(comparison, end), _leads(shown), *shown], SCRIPT
     )
 
 
-def _head(comparison: Comparison) -> str:
+def _head(comparison: Comparison, end: str) -> str:
     cells = [cell for model in comparison.models for cell in model.cells]
     facts = [
         ("data", name(comparison.data)),
@@ -68,6 +72,7 @@ def _head(comparison: Comparison) -> str:
         ("images", f"{comparison.images:,}"),
         ("classes", f"{len(comparison.classes):,}"),
         ("trainings done", f"{sum(cell.state == 'done' for cell in cells)} of {len(cells)}"),
+        *([("all names end with", name(end))] if end else []),
     ]
     cards = "".join(f"<div><dt>{word}</dt><dd>{value}</dd></div>" for word, value in facts)
     return (
