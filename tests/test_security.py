@@ -50,8 +50,11 @@ WAYS: dict[str, Callable[[str, str], list[str]]] = {
     "eval --predictions": lambda path, data: ["eval-det", "--predictions", path, "--data", data],
     "resume": lambda path, data: ["train-det", "--resume", path, "--data", data],
     "weights": lambda path, data: ["train-det", "--weights", path, "--data", data, "--backbone", "v3-small"],
+    "start-from": lambda path, data: ["train-det", "--start-from", path, "--data", data],
+    "start-from, torchvision's": lambda path, data: ["train-det", "--start-from", path, "--data", data],
     "config": lambda path, data: ["train-det", "--config", path, "--data", data],
 }
+PTH = ("weights", "start-from, torchvision's")  # read by another loader than checkpoints
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -61,7 +64,7 @@ def test_no_load_path_runs_what_a_pickle_holds(shapes, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     canary, folder = tmp_path / "canary", tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
-    path = folder / ("last.pth" if way == "weights" else "last.ckpt")
+    path = folder / ("last.pth" if way in PTH else "last.ckpt")
     PAYLOADS[payload](path, canary)
     assert main(WAYS[way](str(path), data)) == 2
     assert not canary.exists()

@@ -1,5 +1,6 @@
 """A trained model from its checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from densenets.heads import refuse_other_task
 from densenets.run.folder import find_checkpoint
 from densenets.training.durable import read_checkpoint
 
+SHOWN = 12  # names of classes
 PREFIX = "model."  # of the model's weights inside the Lightning module
 
 
@@ -54,3 +56,9 @@ def describe(description: ModelDescription, model: nn.Module) -> str:
         f"{size_told(description.canvas)}, {millions:.2f} M parameters; padding {description.padding}, "
         f"normalize {description.normalize}, weights {printable(Path(description.weights or 'none').name)}"
     )
+
+
+def listed(classes: Sequence[str]) -> str:
+    """Their names, the first of many."""
+    names = [printable(name) for name in classes[:SHOWN]]
+    return ", ".join([*names, f"and {len(classes) - SHOWN} more"] if len(classes) > SHOWN else names)

@@ -16,14 +16,13 @@ from densenets.contract import ClassLayer
 from densenets.errors import InputError, printable
 from densenets.heads import HEADS
 from densenets.run.folder import rank
-from densenets.run.model import load
+from densenets.run.model import listed, load
 from densenets.run.resume import GROUPS
 
 NET = ("width", "padding", "normalize", "reduced_tail", "scale_last")
 SHAPING = ("fpn", "bn_eps", "loss", "predictor_kernel", "filters")  # options that a head's weights were made for
 PLACING = ("anchors", "scales", "aspect_ratios", "sizes", "ratios")  # likewise, but it can learn others
 OPTIONAL = "auxiliary."  # a second head that only a training asks for
-SHOWN = 12
 log = logging.getLogger(__name__)
 
 
@@ -174,5 +173,4 @@ def _told(pairs: dict[int, int], classes: list[str]) -> str:
     fresh = [name for label, name in enumerate(classes) if label not in pairs]
     if not fresh:
         return "all of the net and of its classes"
-    shown = ", ".join(map(printable, fresh[:SHOWN])) + (f" and {len(fresh) - SHOWN} more" if len(fresh) > SHOWN else "")
-    return f"all of the net, {len(pairs)} of {len(classes)} classes by name; anew: {shown}"
+    return f"all of the net, {len(pairs)} of {len(classes)} classes by name; anew: {listed(fresh)}"

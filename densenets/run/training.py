@@ -31,7 +31,7 @@ from densenets.run.folder import (
     write_config,
 )
 from densenets.run.kind import Kind
-from densenets.run.model import describe, judged_state
+from densenets.run.model import describe, judged_state, listed
 from densenets.run.resume import check_same_training, checkpoint_to_resume, origin, steps_done
 from densenets.run.start import start_from
 from densenets.run.trainer import build_trainer, refuse_bad_trainer, stoppable
@@ -60,7 +60,7 @@ def train(settings: Any, kind: Kind) -> Outcome:
     model = _build(settings, description, from_checkpoint=checkpoint is not None)
     if rank() == 0:
         log.info(describe(description, model))
-        log.info("%d images to train on, %d to choose by, classes: %s", len(train), len(val), _names(train.classes))
+        log.info("%d images to train on, %d to choose by, classes: %s", len(train), len(val), listed(train.classes))
     folder = checkpoint.parent.parent if checkpoint else open_run_folder(settings)
     with new_folder(folder / "checkpoints"), only_one(folder):
         return _train(settings, kind, model, description, train, val, folder, checkpoint)
@@ -195,11 +195,6 @@ def description_of(settings: Any, train: Any) -> ModelDescription:
         options=asdict(settings.options),
         palette=train.palette.tolist() if hasattr(train, "palette") else None,
     )
-
-
-def _names(classes: tuple[str, ...]) -> str:
-    names = [printable(name) for name in classes]
-    return ", ".join(names if len(names) <= 12 else [*names[:12], f"and {len(names) - 12} more"])
 
 
 def _finish(
