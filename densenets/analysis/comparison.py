@@ -13,7 +13,8 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass
 class Interval:
-    """A number and the ends of its interval, where it would lie had other images been drawn; None: undefined."""
+    """A number and the ends of its interval, where it would lie had other images been drawn, and of several seeds other
+    ones; None: undefined."""
 
     value: float | None
     low: float | None = None
@@ -112,7 +113,8 @@ class Comparison:
     0.95. draws: of the bootstrap. data, split: what was judged. protocol: what was equal for every cell, in words and
     numbers. machine: on which every latency here was measured; None where none was. commands: that repeat the whole, in
     the order they were given. produced_by: versions, as in results.json. boxes_from: the least score of a box in the
-    pictures, of detection. colours: of the classes in the pictures, as "#rrggbb", of segmentation.
+    pictures, of detection. colours: of the classes in the pictures, as "#rrggbb", of segmentation. uneven_classes:
+    those that count in the mean of some cells alone: the truth has none, and others predict nothing of them.
     """
 
     task: str
@@ -132,6 +134,18 @@ class Comparison:
     produced_by: dict[str, Any]
     boxes_from: float | None = None
     colours: list[str] = field(default_factory=list)
+    uneven_classes: list[str] = field(default_factory=list)
+
+    @property
+    def uneven_seeds(self) -> dict[str, list[int]]:
+        """By models that were trained here: the seeds that are done, where not all have the same; else nothing."""
+        found = {
+            model.name: [cell.seed for cell in model.cells if cell.state == "done" and cell.seed is not None]
+            for model in self.models
+            if not model.stands_in
+        }
+        found = {name: seeds for name, seeds in found.items() if seeds}
+        return found if len({frozenset(seeds) for seeds in found.values()}) > 1 else {}
 
     @property
     def seconds_compare(self) -> bool:
@@ -152,8 +166,7 @@ class Comparison:
             content["commands"] = [content.pop("command")]
         models = [_model(model) for model in content["models"]]
         differences = [
-            Difference(row["first"], row["second"], Interval(**row["difference"]), row["tie"])
-            for row in content["differences"]
+            Difference(**{**row, "difference": Interval(**row["difference"])}) for row in content["differences"]
         ]
         pictures = [Picture(**row) for row in content["pictures"]]
         return Comparison(**{**content, "models": models, "differences": differences, "pictures": pictures})

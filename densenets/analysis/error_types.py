@@ -9,9 +9,10 @@ A wrong detection, with IoUs in its image without crowds, is the first of these 
 An object that no detection has is missed, unless a localisation or classification error is of it.
 
 The cost of a type is the AP50 gained where its errors alone are repaired: the box or the class is corrected, and where
-the object has a detection already, or another error of that type with a higher score, the detection is removed;
-detections of the other types are removed; a missed object is taken out of the truth. AP50 is COCO's, of objects of all
-areas, crowds ignored.
+the object has a detection already, or a localisation or classification error with a higher score, the detection is
+removed; detections of the other types are removed; a missed object is taken out of the truth, and a class that has
+none left counts as 0 where anything is detected of it, as in the paper's own program. AP50 is COCO's, of objects of all
+areas, crowds ignored; classes without an object in the whole truth do not count (as 0 in the paper's program).
 """
 
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def _corrected(name: str) -> Callable[[Errors], Scene]:
     def repair(errors: Errors) -> Scene:
         scene = _as_found(errors)
         mine = np.flatnonzero(errors.of(name))
-        best = _best_of_each(errors, mine)
+        best = np.intersect1d(mine, _best_of_each(errors))
         kind, category = scene.kind.copy(), scene.category.copy()
         kind[mine], kind[best] = IGNORED, RIGHT
         category[best] = errors.matched.objects.category[errors.object[best]]
@@ -134,8 +135,9 @@ def _corrected(name: str) -> Callable[[Errors], Scene]:
     return repair
 
 
-def _best_of_each(errors: Errors, rows: np.ndarray) -> np.ndarray:
-    """Of detections with an error, the one with the highest score for each object that no detection has."""
+def _best_of_each(errors: Errors) -> np.ndarray:
+    """For each object that no detection has, the error of it, of whichever type, with the highest score."""
+    rows = np.flatnonzero(errors.object != NOTHING)
     rows = rows[~_taken(errors.matched)[errors.object[rows]]]
     rows = rows[np.argsort(-errors.matched.score[rows], kind="stable")]
     first = np.unique(errors.object[rows], return_index=True)[1]
@@ -176,15 +178,19 @@ REPAIRS: dict[str, Callable[[Errors], Scene]] = {
 
 
 def _ap50(scene: Scene) -> float | None:
-    """The mean over the classes with objects to find, as COCO takes it; None where there are none."""
+    """The mean over the classes with objects to find, as COCO takes it; None where there are none. 0 counts for one
+    whose objects were all taken out, where detections of it are left."""
     matched, found = scene.errors.matched, []
     order = np.argsort(-matched.score, kind="stable")
     category = scene.category[order]
     weights = torch.ones(len(matched.image_ids), 1, dtype=torch.float64)
     for k in range(len(matched.names)):
-        many = np.count_nonzero(scene.counted & (matched.objects.category == k))
-        if many:
-            rows = order[category == k]
+        mine = matched.objects.category == k
+        many = np.count_nonzero(scene.counted & mine)
+        rows = order[category == k]
+        if not many and np.any(mine & ~matched.objects.crowd) and np.any(scene.kind[rows] != IGNORED):
+            found.append(0.0)
+        elif many:
             part = curve(matched.image[rows], scene.kind[rows])
             found.append(float(average_precision(part, np.array([many]), weights)[0]))
     return float(np.mean(found)) if found else None

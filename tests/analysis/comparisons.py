@@ -37,6 +37,12 @@ if what == "sleep":
     time.sleep(60)
 if what == "once" and len((place / "tries").read_text()) == 1:
     time.sleep(60)
+if what == "together":
+    end = time.monotonic() + 30
+    while len(list(place.parent.glob("*/pid"))) < 2:
+        if time.monotonic() > end:
+            sys.exit(3)
+        time.sleep(0.01)
 if what == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if what == "refuse":
@@ -126,5 +132,5 @@ def fake_job(tmp_path: Path, name: str, what: str, session: str = "1") -> Job:
     (package / "cli.py").write_text(textwrap.dedent(FAKE))
     folder = tmp_path / name
     folder.mkdir(exist_ok=True)
-    steps = [{"words": [what, str(folder)], "leaves": str(folder / "results.json")}]
+    steps = [{"words": [what, str(folder)], "leaves": [str(folder / "results.json")]}]
     return Job(name, str(folder), session, steps, str(tmp_path), {"PYTHONPATH": str(package.parent)})  # type: ignore[arg-type]

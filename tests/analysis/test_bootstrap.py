@@ -213,17 +213,62 @@ def samples(value: float | None, draws: list[float], basis: tuple[int, int, str]
     return Samples({"AP": value}, {"AP": np.array(draws)}, basis)
 
 
-def test_an_interval_is_cut_from_the_draws_and_its_value_is_the_set_s_own() -> None:
-    found = interval(samples(0.9, [*np.linspace(0, 1, 101).tolist(), float("nan")]), "AP", 0.9)
-    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.05, 0.95))
+def ends(value: float, draws: list[float]) -> tuple[float | None, float | None, float | None]:
+    found = interval(samples(value, draws), "AP", 0.9)
+    return found.value, found.low, found.high
 
 
-def test_the_mean_over_seeds_is_taken_draw_by_draw() -> None:
-    mean = mean_of([samples(0.25, [0.0, 0.5, float("nan")]), samples(0.75, [1.0, 0.0, 0.5])])
-    assert mean.values == {"AP": 0.5}
-    assert mean.draws["AP"].tolist()[:2] == [0.5, 0.25]
-    assert np.isnan(mean.draws["AP"]).sum() == 1
-    assert mean_of([samples(0.25, [0.0]), samples(None, [0.0])]).values == {"AP": None}
+def test_an_interval_turns_the_percentiles_of_the_draws_about_the_value() -> None:
+    """The percentiles are 0.45 and 0.63: 0.05 below the value and 0.13 above. Its ends are 0.13 below, 0.05 above."""
+    draws = [*np.linspace(0.44, 0.64, 101).tolist(), float("nan")]
+    assert ends(0.5, draws) == pytest.approx((0.5, 0.37, 0.55))
+
+
+def test_an_interval_holds_its_value_and_numbers_of_0_to_1_alone() -> None:
+    assert ends(0.9, np.linspace(0, 1, 101).tolist()) == pytest.approx((0.9, 0.85, 1.0))
+    assert ends(0.1, np.linspace(0, 1, 101).tolist()) == pytest.approx((0.1, 0.0, 0.15))
+    assert ends(0.4, np.linspace(0.5, 0.6, 101).tolist()) == pytest.approx((0.4, 0.205, 0.4))
+    assert ends(0.7, np.linspace(0.5, 0.6, 101).tolist()) == pytest.approx((0.7, 0.7, 0.895))
+
+
+def test_an_interval_has_no_ends_where_most_draws_are_undefined() -> None:
+    nothing = float("nan")
+    assert ends(0.5, [0.4, nothing, nothing]) == (0.5, None, None)
+    assert ends(0.5, [0.4, nothing])[1] is not None
+    assert difference(samples(0.5, [0.4, nothing, nothing]), samples(0.1, [0.1] * 3), "AP")[1]  # a tie
+
+
+def of_seeds(*seeds: tuple[float | None, float], draws: int = 4000) -> Samples:
+    """value and what every draw has, so that all that varies is the seed."""
+    basis = (draws, 0, "a")
+    return mean_of([Samples({"AP": value}, {"AP": np.full(draws, drawn)}, basis) for value, drawn in seeds], "v2")
+
+
+def test_the_mean_over_seeds_varies_with_the_seeds_that_are_drawn() -> None:
+    """The variance of the mean of S is the unbiased one of the seeds, by S; here (0.1 ** 2 * 2 / 2) / 3."""
+    three = of_seeds((0.3, 0.3), (0.4, 0.4), (0.5, 0.5))
+    assert three.values == {"AP": pytest.approx(0.4)}
+    assert three.draws["AP"].mean() == pytest.approx(0.4, abs=0.004)
+    assert three.draws["AP"].std() == pytest.approx(0.1 / 3**0.5, rel=0.05)
+    two = of_seeds((0.3, 0.3), (0.5, 0.5))
+    assert two.draws["AP"].std() == pytest.approx(0.1, rel=0.05)
+    assert of_seeds((0.3, 0.3), (0.3, 0.3)).draws["AP"] == pytest.approx(np.full(4000, 0.3))
+    assert of_seeds((0.25, 0.0), (None, 0.0)).values == {"AP": None}
+    assert np.isnan(of_seeds((0.25, float("nan")), (0.3, 0.3)).draws["AP"]).all()
+
+
+def test_seeds_that_overlap_are_a_tie_though_the_images_tell_them_apart() -> None:
+    first, second = of_seeds((0.30, 0.3), (0.50, 0.5)), of_seeds((0.34, 0.34), (0.36, 0.36))
+    assert difference(first, second, "AP")[1]
+    assert not difference(of_seeds((0.40, 0.4)), of_seeds((0.35, 0.35)), "AP")[1]
+
+
+def test_seeds_of_two_models_are_drawn_apart_and_the_same_way_each_time() -> None:
+    both = [samples(0.3, [0.3] * 4), samples(0.5, [0.5] * 4)]
+    long = [Samples(one.values, {"AP": np.full(50, one.values["AP"])}, (50, 0, "a")) for one in both]
+    assert mean_of(long, "v1").draws["AP"].tolist() == mean_of(long, "v1").draws["AP"].tolist()
+    assert mean_of(long, "v1").draws["AP"].tolist() != mean_of(long, "v2").draws["AP"].tolist()
+    assert mean_of(long[:1], "v1") is long[0]
 
 
 def test_a_difference_is_paired() -> None:
@@ -246,9 +291,9 @@ def test_samples_of_other_images_or_draws_are_not_compared() -> None:
         with pytest.raises(ValueError, match="other images, draws"):
             difference(samples(0.5, [0.1]), other, "AP")
         with pytest.raises(ValueError, match="other images, draws"):
-            mean_of([samples(0.5, [0.1]), other])
+            mean_of([samples(0.5, [0.1]), other], "v2")
     with pytest.raises(ValueError, match="no samples"):
-        mean_of([])
+        mean_of([], "v2")
 
 
 def test_the_draws_are_of_as_many_images_with_replacement() -> None:

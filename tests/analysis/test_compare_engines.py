@@ -13,7 +13,9 @@ import pytest
 from comparisons import fake_job
 
 from densenets.analysis.compare import engines
+from densenets.analysis.compare.cells import where_of
 from densenets.analysis.compare.engines import LocalEngine, RayEngine, Stop
+from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.supervisor import Job, read_state, start
 from densenets.errors import InputError
 
@@ -50,6 +52,14 @@ def test_a_cell_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert again["tries"] == 2
     assert again["where"] == f"{platform.node()} with some at once; {platform.node()} with 3 at once"
     assert (tmp_path / "one/tries").read_text() == "x"  # its results were there
+
+
+def test_seconds_of_a_load_that_nobody_knows_are_not_compared() -> None:
+    trained = {"produced_by": {"device": "cpu"}}
+    plan = Plan("a", "a", 0, "v2", "ssdlite", 1.0, 320, None, 1, [], None)
+    assert where_of(plan, {"where": "vm with 2 at once"}, trained) == "vm with 2 at once, cpu"
+    assert where_of(plan, {"where": "vm with some at once"}, trained) == ""
+    assert where_of(plan, {"where": "vm with some at once; vm with 2 at once"}, trained) == ""
 
 
 def test_the_line_of_the_error_is_kept(tmp_path: Path) -> None:
@@ -147,7 +157,9 @@ def test_one_that_still_saves_in_the_folder_is_waited_for(tmp_path: Path) -> Non
 
 
 def test_so_many_cells_at_once_and_a_failing_one_ends_no_other(tmp_path: Path) -> None:
-    jobs = [fake_job(tmp_path, name, "refuse" if name == "b" else "work") for name in "abcd"]
+    """The first two end only where both have begun."""
+    what = {"a": "together", "b": "together", "c": "refuse", "d": "work"}
+    jobs = [fake_job(tmp_path, name, what[name]) for name in "abcd"]
     most = 0
 
     def look() -> None:
@@ -156,7 +168,7 @@ def test_so_many_cells_at_once_and_a_failing_one_ends_no_other(tmp_path: Path) -
 
     with Stop() as stop:
         LocalEngine(2).run(jobs, stop, look)
-    assert [read_state(Path(job.folder))["state"] for job in jobs] == ["done", "failed", "done", "done"]
+    assert [read_state(Path(job.folder))["state"] for job in jobs] == ["done", "done", "failed", "done"]
     assert most <= 2
 
 

@@ -38,6 +38,13 @@ def test_a_grid_is_every_net_width_size_and_seed() -> None:
     assert settings_of(found[-1], TrainDetection()).size == [96, 128]
 
 
+def test_a_canvas_in_two_spellings_is_one_and_two_cells_have_no_name_in_common() -> None:
+    found = plans(["--data=x"], backbones=["v2"], sizes=["320", "0320", "320x320", "320x0320", "64x320"])
+    assert [plan.size for plan in found] == [320, [64, 320]]
+    with pytest.raises(InputError, match=r"--widths: two of them .*: v2-0\.333333-ssdlite-320-seed0"):
+        plans(["--data=x"], backbones=["v2"], widths=[1 / 3, 0.3333334])
+
+
 def test_every_cell_has_the_same_flags_but_for_its_own() -> None:
     one, other = plans(["--data", "x", "--epochs", "7", "--ssd.loss", "focal"], backbones=["v1", "v3-large"])
     assert one.words[:6] == other.words[:6] == ["--data", "x", "--epochs", "7", "--ssd.loss", "focal"]
@@ -45,7 +52,7 @@ def test_every_cell_has_the_same_flags_but_for_its_own() -> None:
     words, proof = one.steps(Path("out"))[0]
     assert words[0] == "train-det"
     assert words[-2:] == ["--out=out/cells/v1-ssdlite-320-seed0", "--resume=auto"]
-    assert proof == Path("out/cells/v1-ssdlite-320-seed0/results.json")
+    assert proof == [Path("out/cells/v1-ssdlite-320-seed0") / name for name in ("results.json", "predictions.json")]
 
 
 def test_pretrained_nets_come_once_more_or_alone() -> None:
@@ -139,7 +146,8 @@ def test_another_split_is_judged_behind_the_training() -> None:
     words, proof = plan.steps(Path("out"))[1]
     assert words[:4] == ["eval-det", f"--checkpoint={plan.folder(Path('out'))}", "--split=test", "--batch-size=3"]
     assert "--max-skip=0.5" in words
-    assert proof == Path("out/cells") / plan.name / "judged/results.json"
+    assert proof[0] == Path("out/cells") / plan.name / "judged/results.json"
+    assert plan.steps(Path("out"))[0][1] == [Path("out/cells") / plan.name / "results.json"]
     (plan,) = plans(["--data=x"], backbones=["v1"], split="val")
     assert len(plan.steps(Path("out"))) == 1
 

@@ -150,24 +150,37 @@ def test_what_a_stand_in_does_not_share_is_told_and_where_it_is_lost_it_alone_fa
     assert found.protocol["lr"] == 0.02
     assert not found.seconds_compare
     shutil.rmtree(other)
-    with pytest.raises(WorkerError, match=r"^other: .*/other: no such run folder or checkpoint; its folder") as fault:
+    with pytest.raises(WorkerError, match=r"^other: .*/other: no such run folder or checkpoint$") as fault:
         compare_here(monkeypatch, copy, done.data, **GRID)
     assert "where it lies now" in caplog.text
     models = fault.value.outcome.results["models"]  # type: ignore[attr-defined]
     assert [model["cells"][0]["state"] for model in models] == ["done", "done", "failed"]
 
 
-def test_a_cell_whose_files_are_gone_fails_alone(done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path) -> None:
+def test_a_cell_whose_predictions_are_gone_is_judged_again(
+    done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path
+) -> None:
+    file = copy / "cells" / CELLS[0] / "judged/predictions.json"
+    before = file.read_bytes()
+    file.unlink()
+    outcome, ran = compare_here(monkeypatch, copy, done.data, **GRID)
+    assert ran == CELLS[:1]
+    assert file.read_bytes() == before
+    assert [model["rank"] for model in outcome.results["models"]].count(None) == 0
+
+
+def test_a_cell_whose_files_are_damaged_fails_alone(done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path) -> None:
     shutil.rmtree(copy / "pictures")
-    (copy / "cells" / CELLS[0] / "judged/predictions.json").unlink()
+    (copy / "cells" / CELLS[0] / "judged/predictions.json").write_text("[{")
     with pytest.raises(WorkerError) as fault:
         compare_here(monkeypatch, copy, done.data, **GRID)
     assert fault.value.ran == []  # type: ignore[attr-defined]
-    assert str(fault.value).startswith(f"{CELLS[0]}: {copy}/cells/{CELLS[0]}/judged/predictions.json: cannot be read")
+    assert str(fault.value).startswith(f"{CELLS[0]}: {copy}/cells/{CELLS[0]}/judged/predictions.json: ")
+    assert str(fault.value).splitlines()[0].endswith(f"; delete {copy}/cells/{CELLS[0]} to have it done anew")
     results = fault.value.outcome.results  # type: ignore[attr-defined]
     lost, whole = results["models"]
     assert (lost["rank"], lost["cells"][0]["state"], whole["rank"]) == (None, "failed", 1)
-    assert "No such file" in lost["cells"][0]["fault"]
+    assert "predictions.json" in lost["cells"][0]["fault"]
     pictures = results["pictures"]
     assert all((copy / file).is_file() for picture in pictures for file in picture["predictions"].values())
     assert all(list(picture["predictions"]) == [whole["name"]] for picture in pictures)

@@ -121,6 +121,40 @@ def test_the_time_left_counts_what_comes_behind_the_last_epoch(
         assert last(view).endswith("(2 of 2 cells done, 0 running, 0 to come; 4:10 gone)")
 
 
+def test_epochs_of_an_earlier_start_are_not_to_come(
+    tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str]
+) -> None:
+    state(tmp_path, "two", "waiting", session="stopped")
+    epochs(tmp_path, "two", 3)
+    with lines([plan("one"), plan("two")]) as view:
+        state(tmp_path, "one", "running")
+        view.show()
+        clock[0] = 40.0
+        epochs(tmp_path, "one", 2)
+        assert last(view).endswith("about 1:00 left for the trainings)")  # two epochs of this one, one of the other
+
+
+def test_cells_at_once_share_the_time_left(
+    tmp_path: Path, clock: list[float], last: Callable[[Progress], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Four cells of 4 epochs of 10 s in two rows; one alone would still take its own time."""
+    caplog.set_level(logging.INFO)
+    names = ["a", "b", "c", "d"]
+    with Progress([plan(name) for name in names], tmp_path, "now", 2, Console(file=io.StringIO())) as view:
+        for name in "ab":
+            state(tmp_path, name, "running")
+        view.show()
+        clock[0] = 20.0
+        for name in "ab":
+            epochs(tmp_path, name, 2)
+        assert last(view).endswith("about 1:00 left for the trainings)")  # (20 + 20 + 40 + 40) / 2
+        for name in "abc":
+            state(tmp_path, name, "done", seconds=40.0)
+            epochs(tmp_path, name, 4)
+        assert "0 running, 1 to come" in last(view)
+        assert caplog.messages[-1].endswith("about 0:40 left for the cells)")
+
+
 def test_nothing_is_claimed_where_only_what_nobody_has_measured_is_to_come(
     tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str]
 ) -> None:

@@ -64,6 +64,19 @@ def test_what_is_no_protocol_is_refused(done: Done, monkeypatch: pytest.MonkeyPa
         compare_here(monkeypatch, copy, done.data, **GRID)
 
 
+@pytest.mark.parametrize("name", ["report.html", "results.csv", "cells/v2/state.json", "config.yaml", "plots/a.png"])
+def test_a_folder_with_files_of_others_is_refused(
+    done: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """Of a run, of somebody, or of a comparison whose protocol is gone."""
+    file = tmp_path / "own" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    with pytest.raises(InputError, match=rf"own: holds {name.split('/')[0]}, but no comparison\.json.*name another"):
+        compare_here(monkeypatch, tmp_path / "own", done.data, **GRID)
+    assert [path.read_text() for path in (tmp_path / "own").rglob("*") if path.is_file()] == ["precious"]
+
+
 def test_the_name_of_a_cell_cannot_lead_out_of_the_folder(
     done: Done, monkeypatch: pytest.MonkeyPatch, copy: Path
 ) -> None:

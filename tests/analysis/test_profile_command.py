@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from densenets.analysis.profile import costs
+from densenets.analysis.profile import costs, profile
 from densenets.build import ModelDescription, build_from
 from densenets.cli import main
-from densenets.config import SegmentationOptions, SSDOptions
+from densenets.config import Profile, SegmentationOptions, SSDOptions
 from densenets.run.prediction import write_picture
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +28,16 @@ def no_process(monkeypatch) -> None:
 
 def costs_module() -> Any:
     return sys.modules[costs.__module__]
+
+
+def test_the_threads_of_the_process_are_left_as_they_were(no_process: None) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        profile(Profile(backbone="v3-small", head="lraspp", size=64, rounds=3, warmup=0, threads=1))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def checkpoint(path: Path, head: str, **origin: Any) -> Path:

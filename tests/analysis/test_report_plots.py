@@ -8,6 +8,7 @@ import pytest
 from densenets.analysis.report.axes import Frame, Scale, of_epochs, scale_of
 from densenets.analysis.report.front import front, stairs, tie_groups
 from densenets.analysis.report.labels import Box, place_labels
+from densenets.analysis.report.pareto import Point, on_front
 from densenets.analysis.report.shapes import CORNERS, Line, Mark, Words, colour_class, corners, svg
 from densenets.analysis.report.style import DARK, LIGHT, SHADES
 from densenets.analysis.report.words import shortened
@@ -40,6 +41,14 @@ def test_the_front_agrees_with_its_definition() -> None:
         return any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in points)
 
     assert sorted(front(points)) == [at for at in range(40) if not dominated(at)]
+
+
+def test_on_the_front_scores_that_the_ranking_calls_equal_are_equal() -> None:
+    one, other = (0.1 + 0.2 + 0.3) / 3, (0.3 + 0.2 + 0.1) / 3
+    assert one != other
+    for cheap, dear in ((one, other), (other, one)):
+        points = [Point("cheap", 0, 10, cheap, 0, 1, ""), Point("dear", 1, 99, dear, 0, 1, "")]
+        assert [point.name for point in on_front(points)] == ["cheap"]
 
 
 def test_the_front_is_drawn_as_stairs() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.ground import Ground
-from densenets.analysis.compare.supervisor import read_state
+from densenets.analysis.compare.supervisor import SOME, read_state
 from densenets.analysis.comparison import Cell, Model, State
 from densenets.build import canvas_of
 from densenets.config import Compare
@@ -15,6 +15,8 @@ from densenets.errors import DensenetsError, InputError, printable
 from densenets.run.evaluation import RESULTS, read_results
 from densenets.run.folder import find_checkpoint, run_of
 from densenets.training.records import read_rows
+
+AGAIN = Path("again")  # where the commands that the report shows put what they repeat
 
 
 @dataclass
@@ -51,9 +53,9 @@ class Work:
 
 
 def state_of(plan: Plan, out: Path) -> str:
-    """How a cell was left; one that is done without its results waits to be judged again."""
+    """How a cell was left; one that is done without its results or predictions waits to be judged again."""
     found = str(read_state(plan.folder(out)).get("state", "waiting"))
-    return found if found != "done" or (plan.results(out) / RESULTS).is_file() else "waiting"
+    return found if found != "done" or all(file.is_file() for file in plan.proofs(out)) else "waiting"
 
 
 def models_of(work: Work) -> list[Model]:
@@ -100,8 +102,8 @@ def _cell(work: Work, plan: Plan) -> Cell:
         fault=fault or None if word == "failed" else None,
         scores={name: value for name, value in results.items() if _is_score(name, value)} if word == "done" else {},
         curves=_curves(run),
-        commands=[["env", environment, "densenets", *words] for words, _ in plan.steps(work.out)],
-        where=_where(plan, state, trained),
+        commands=[["env", environment, "densenets", *words] for words in plan.commands(AGAIN)],
+        where=where_of(plan, state, trained),
     )
 
 
@@ -126,10 +128,11 @@ def _is_score(name: str, value: object) -> bool:
     )
 
 
-def _where(plan: Plan, state: dict[str, Any], trained: dict[str, Any]) -> str:
-    """On what a cell was trained, as far as its seconds depend on it; nothing where another comparison trained it."""
-    host, device = state.get("where"), _device(trained)
-    return f"{host}, {device}" if plan.checkpoint is None and host and device else ""
+def where_of(plan: Plan, state: dict[str, Any], trained: dict[str, Any]) -> str:
+    """On what a cell was trained, as far as its seconds depend on it; nothing where another comparison trained it, and
+    where nobody knows what else the machine did."""
+    host, device = str(state.get("where") or ""), _device(trained)
+    return f"{host}, {device}" if plan.checkpoint is None and host and SOME not in host and device else ""
 
 
 def _device(trained: dict[str, Any]) -> str:

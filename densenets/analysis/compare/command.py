@@ -130,7 +130,7 @@ def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: i
 
 
 def _job(plan: Plan, out: Path, session: str, threads: int, at_once: int) -> Job:
-    steps = [Step(words=words, leaves=str(proof.resolve())) for words, proof in plan.steps(out)]
+    steps = [Step(words=words, leaves=[str(file.resolve()) for file in files]) for words, files in plan.steps(out)]
     kept = {name: value for name, value in os.environ.items() if name.startswith("DENSENETS_")}
     kept.pop("DENSENETS_RUN_FOLDER", None)  # of a training in this process
     environment = {**kept, "OMP_NUM_THREADS": str(threads)}
@@ -141,12 +141,18 @@ def _told(work: Work, outcome: Outcome | None) -> Outcome:
     """Raises WorkerError, which carries the outcome, where a cell failed or has lost its files."""
     lines = [_failure(plan, work.out) for plan in work.agreed.asked if state_of(plan, work.out) != "done"]
     again = ["the same command tries again and repeats nothing that is done"] if lines else []
-    lines += [f"{name}: {fault}; its folder is not whole" for name, fault in work.lost.items()]
+    lines += [_loss(work, plan) for plan in work.agreed.cells if plan.name in work.lost]
     if lines or outcome is None:
         fault = WorkerError("\n".join([*lines, *again]))
         fault.outcome = outcome
         raise fault
     return outcome
+
+
+def _loss(work: Work, plan: Plan) -> str:
+    """A checkpoint that lies elsewhere cannot be had again by the same command."""
+    remedy = f"delete {printable(plan.folder(work.out))} to have it done anew" if plan.checkpoint is None else ""
+    return "; ".join(part for part in (f"{plan.name}: {work.lost[plan.name]}", remedy) if part)
 
 
 def _failure(plan: Plan, out: Path) -> str:

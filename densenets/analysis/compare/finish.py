@@ -12,12 +12,11 @@ import torch
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.cells import Work, models_of
 from densenets.analysis.compare.gallery import choose, draw_cell, draw_truth, key_of
-from densenets.analysis.compare.grid import Plan
+from densenets.analysis.compare.grid import SOURCE, Plan
 from densenets.analysis.compare.progress import watched
 from densenets.analysis.compare.scoring import (
     OF_CLASS,
     RANKED_BY,
-    SOURCE,
     from_plain,
     matched_of,
     rank,
@@ -140,8 +139,15 @@ def _compared(work: Work, models: list[Model], found: dict[str, Found], where: d
         machine=where,
         commands=work.agreed.commands,
         produced_by=provenance(torch.device("cpu")),
+        uneven_classes=_uneven(work, [one.samples for one in found.values()], split.classes),
         **key_of(work.task, split),
     )
+
+
+def _uneven(work: Work, cells: Sequence[Samples], classes: Sequence[str]) -> list[str]:
+    """See `Comparison`: a class that is in no truth is of the mean of mIoU where a cell predicts it."""
+    known = {name: {one.per_class[name].values[OF_CLASS[work.task]] is None for one in cells} for name in classes}
+    return [name for name, undefined in known.items() if len(undefined) > 1]
 
 
 # What each model scores

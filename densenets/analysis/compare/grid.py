@@ -2,17 +2,19 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from densenets.backbones import BACKBONES
+from densenets.build import canvas_of
 from densenets.command_line import parse
 from densenets.config import Compare, ReadingRules, TrainDetection, Training, TrainSegmentation
 from densenets.errors import InputError, printable
 from densenets.files import file_name
 from densenets.heads import COMMANDS, HEADS, heads_of
+from densenets.metrics.image_counts import IMAGE_COUNTS
 from densenets.run.evaluation import RESULTS
 
 SETTINGS: dict[str, type[Training]] = {"detection": TrainDetection, "segmentation": TrainSegmentation}
@@ -29,6 +31,7 @@ REFUSED = {  # flags of a training that the grid sets
 }
 DATA = ("data", "train_annotations", "config")
 JUDGED = "judged"  # folder of a cell's judging on another split than the training's
+SOURCE = {"detection": "predictions.json", "segmentation": IMAGE_COUNTS}  # beside a results.json
 
 
 class Start(NamedTuple):
@@ -75,16 +78,25 @@ class Plan:
         """The folder with the results.json that counts."""
         return self.folder(out) if self.judged is None else self.folder(out) / JUDGED
 
-    def steps(self, out: Path) -> list[tuple[list[str], Path]]:
-        """The words of each command, and the file that proves that it was done."""
+    def proofs(self, out: Path) -> list[Path]:
+        """The files that there are once it is done, and that its scores follow from."""
+        return [self.results(out) / name for name in (RESULTS, SOURCE[HEADS[self.head].task])]
+
+    def steps(self, out: Path) -> list[tuple[list[str], list[Path]]]:
+        """The words of each command, and the files that prove that it was done."""
         end, folder, told = COMMANDS[HEADS[self.head].task], self.folder(out), []
         if self.checkpoint is None:
             words = [f"train-{end}", *self.words, f"--out={folder}", "--resume=auto"]
-            told.append((words, folder / RESULTS))
+            told.append((words, self.proofs(out) if self.judged is None else [folder / RESULTS]))
         if self.judged is not None:
             words = [f"eval-{end}", f"--checkpoint={self.checkpoint or folder}", *self.judged]
-            told.append(([*words, f"--out={folder / JUDGED}"], folder / JUDGED / RESULTS))
+            told.append(([*words, f"--out={folder / JUDGED}"], self.proofs(out)))
         return told
+
+    def commands(self, out: Path) -> list[list[str]]:
+        """The words of its commands for a reader who wants to have it once more: into a new folder below `out`, from
+        its beginning."""
+        return [[word for word in words if word != "--resume=auto"] for words, _ in self.steps(out)]
 
 
 def task_of_grid(settings: Compare) -> str:
@@ -176,9 +188,9 @@ def plan_grid(settings: Compare, training: Any, words: Sequence[str]) -> list[Pl
 
     training: the settings that are equal for all. words: the flags they came from.
     """
-    sizes = [parse_size(text) for text in dict.fromkeys(settings.sizes)] or [training.size]
+    sizes = _unlike(parse_size(text) for text in settings.sizes) or [training.size]
     judged = judging_words(settings, training) if settings.split not in (None, training.val_split) else None
-    return [
+    plans = [
         _plan(start, head, width, size, seed, training, words, judged)
         for start in starts(settings)
         for head in dict.fromkeys(settings.heads)
@@ -186,6 +198,18 @@ def plan_grid(settings: Compare, training: Any, words: Sequence[str]) -> list[Pl
         for size in sizes
         for seed in dict.fromkeys(settings.seeds)
     ]
+    for name, count in Counter(plan.name for plan in plans).items():
+        if count > 1:  # each has a folder of its name
+            raise InputError(f"--widths: two of them are called the same, up to six digits: {name}")
+    return plans
+
+
+def _unlike(sizes: Iterable[int | list[int]]) -> list[int | list[int]]:
+    """Of those that are one canvas, as 320 and 320x320, the first."""
+    found: dict[tuple[int, int], int | list[int]] = {}
+    for size in sizes:
+        found.setdefault(canvas_of(size, "--sizes"), size)
+    return [*found.values()]
 
 
 def _plan(

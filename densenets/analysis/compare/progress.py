@@ -69,7 +69,7 @@ class Seen:
             return 0.0
         if self.timed:
             return max(0.0, self.paced / self.timed * (epochs - self.done) - (self.seconds - self.paced))
-        return None if typical is None else max(0.0, typical - self.seconds)
+        return None if typical is None else max(0.0, typical * (epochs - self.done) / epochs - self.seconds)
 
     def after(self, typical: Typical) -> float | None:
         """Seconds from its last epoch, or from now where that is over, to its end; None where nobody knows."""
@@ -145,7 +145,7 @@ class Progress:
         if word != "done" and state.get("session") != self.session:
             word = "waiting"  # left so by an earlier start
         try:
-            rows = read_rows(folder / "metrics.csv") if word != "waiting" else []
+            rows = read_rows(folder / "metrics.csv")
         except InputError:
             rows = []
         scores = [f"{name} {row[name]:.3f}" for row in rows for name in SCORES if name in row]

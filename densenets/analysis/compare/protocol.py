@@ -43,6 +43,7 @@ LOOSE = {
 COMPARED = ("model", "seed", "backbone", "head", "width", "size", "digest", "epochs", "padding", "normalize")
 DATA = {"train data": "train_split", "val data": "val_split", "judged data": "split"}  # each digest, and who names it
 SHOWN = 80  # characters of a value
+TAKEN = ("cells", "results.json", "report.html", "results.csv", "plots", "pictures", "config.yaml", "checkpoints")
 
 
 def alike(training: Any, split: str, threads: int, digests: dict[str, str], trains: bool) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
     A cell that is asked for again is what it is now: data and weights of the same digests may lie elsewhere. Of the
     others nothing is done but shown.
     """
-    before = read(out) or {"cells": [], "alike": {}, "commands": []}
+    before = read(out) or _nothing(out)
     known = {plan.name: plan for plan in before["cells"]}
     asked = _named(plans, known)
     if "task" in before:
@@ -94,6 +95,15 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
     }
     write_json(out / FILE, content)
     return Agreed(cells, asked, protocol, commands)
+
+
+def _nothing(out: Path) -> dict[str, Any]:
+    """As before the first command. Raises InputError where files lie that it would write over, as of a run or somebody's
+    own, and where there are cells of whose protocol nobody knows."""
+    for name in TAKEN:
+        if os.path.lexists(out / name):
+            raise InputError(f"--out: {printable(out)}: holds {name}, but no {FILE}: not a comparison's; name another")
+    return {"cells": [], "alike": {}, "commands": []}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from densenets.analysis.compare.grid import SOURCE
 from densenets.analysis.comparison import EXACT, Difference, Interval, Model
 from densenets.analysis.matching import Matched, match
 from densenets.analysis.uncertainty import (
@@ -24,7 +25,6 @@ from densenets.run.evaluation import RESULTS, read_results
 
 RANKED_BY = {"detection": "AP", "segmentation": "mIoU"}
 OF_CLASS = {"detection": "AP", "segmentation": "IoU"}
-SOURCE = {"detection": "predictions.json", "segmentation": IMAGE_COUNTS}  # beside a results.json
 
 
 def predictions_of(folder: Path, judged: Any) -> Columns:
@@ -86,7 +86,7 @@ def _column(values: Sequence[float | None]) -> np.ndarray:
 
 def score(model: Model, seeds: Sequence[Samples], task: str, level: float) -> Samples:
     """Fills in a model's scores, spread and classes; the mean of its seeds."""
-    mean = mean_of(seeds)
+    mean = mean_of(seeds, model.name)
     model.scores = {name: interval(mean, name, level) for name in mean.values}
     model.per_class = {name: interval(one, OF_CLASS[task], level) for name, one in mean.per_class.items()}
     if len(seeds) > 1:
@@ -101,8 +101,8 @@ def rank(models: Sequence[Model], means: Mapping[str, Samples], ranked_by: str, 
     """Gives every model with a number its rank and its ties; the difference of each pair, the better model first; of
     equal ones that of fewer MAdds.
 
-    A pair whose difference lies inside its interval is a tie; the interval is over images, so that it does not tell how
-    another seed would have ended.
+    A pair whose difference lies inside its interval is a tie. The interval is over images, and over seeds where a model
+    has several: of a model with one it does not tell how another seed would have ended.
     """
     order = sorted(
         (model for model in models if _value(model, ranked_by) is not None),

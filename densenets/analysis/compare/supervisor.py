@@ -25,6 +25,7 @@ from densenets.errors import DensenetsError, StorageError, printable
 from densenets.storage import write_durably
 
 STATE, LOG = "state.json", "log.txt"
+SOME = "some at once"  # cells on one machine: nobody knows how many
 GRACE = 120.0  # seconds that a training has for saving, before it is killed
 BUSY = 90.0  # seconds to wait for one that still saves in the same folder
 PAUSE = 0.1
@@ -32,10 +33,10 @@ ERROR = "densenets: error: "
 
 
 class Step(TypedDict):
-    """words: of a command. leaves: the file that proves that it was done; it is not done again then."""
+    """words: of a command. leaves: the files that prove that it was done; it is not done again then."""
 
     words: list[str]
-    leaves: str
+    leaves: list[str]
 
 
 @dataclass
@@ -96,7 +97,7 @@ def supervise(job: Job, asked: "Asked") -> int:
 def _begun(job: Job, before: dict[str, Any]) -> dict[str, Any]:
     """where: every host, and how many cells shared it, that this cell was at work on."""
     tries = before.get("tries")
-    here = f"{platform.node()} with {job.at_once or 'some'} at once"
+    here = f"{platform.node()} with {f'{job.at_once} at once' if job.at_once else SOME}"
     places = [place for place in str(before.get("where") or "").split("; ") if place not in ("", here)]
     where = "; ".join([*places, here])
     return {"session": job.session, "tries": (tries if type(tries) is int else 0) + 1, "where": where}
@@ -159,7 +160,9 @@ def _run_all(job: Job, log: int, asked: Asked) -> int:
     for step in job.steps:
         if asked:
             return 128 + signal.SIGTERM
-        if not Path(step["leaves"]).is_file() and (code := _run(step["words"], job, log, asked)):
+        if all(Path(file).is_file() for file in step["leaves"]):
+            continue
+        if code := _run(step["words"], job, log, asked):
             return code
     return 0
 

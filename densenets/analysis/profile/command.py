@@ -9,7 +9,7 @@ from rich.progress import track
 
 from densenets.analysis.profile.costs import costs
 from densenets.analysis.profile.counting import count, noise
-from densenets.analysis.profile.latency import doubts, latencies, shares
+from densenets.analysis.profile.latency import doubts, latencies, shares, so_many_threads
 from densenets.analysis.profile.machine import machine
 from densenets.analysis.profile.nets import Net, nets_of
 from densenets.analysis.profile.pictures import pictures
@@ -30,11 +30,11 @@ def _profile(settings: Profile, out: Path | None) -> Outcome:
     device = device_of(settings.accelerator)
     nets = nets_of(settings)
     chosen = pictures(settings.images, [net.description for net in nets.values()])
-    torch.set_num_threads(settings.threads)
     for net in nets.values():
         net.model.to(device)
     watched = track(nets.items(), "counting", console=Console(stderr=True), transient=True)
-    rows = [{"name": name, **_measured(net, device, settings.threads)} for name, net in watched]
+    with so_many_threads(settings.threads):
+        rows = [{"name": name, **_measured(net, device, settings.threads)} for name, net in watched]
     models = {name: (net.model, net.description) for name, net in nets.items()}
     times = latencies(models, chosen.images, settings.rounds, settings.threads, warmup=settings.warmup, device=device)
     results: dict[str, Any] = {

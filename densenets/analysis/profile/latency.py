@@ -71,7 +71,7 @@ def latencies(
 
     Raises DivergedError for a model whose outputs are not finite.
     """
-    with _threads(threads):
+    with so_many_threads(threads):
         taken = timings(models, images, rounds, warmup, device or torch.device("cpu"))
     found = {name: _summary(rows) for name, rows in taken.items()}
     for line in doubts(found):
@@ -201,7 +201,7 @@ def _spent(model: nn.Module, image: torch.Tensor) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def so_many_threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

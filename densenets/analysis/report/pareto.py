@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from densenets.analysis.comparison import Comparison
+from densenets.analysis.comparison import EXACT, Comparison
 from densenets.analysis.report.axes import Frame, scale_of
 from densenets.analysis.report.front import front, stairs
 from densenets.analysis.report.labels import Box, place_labels
@@ -57,8 +57,8 @@ def points_of(comparison: Comparison, measure: Measure) -> list[Point]:
 
 
 def on_front(points: Sequence[Point]) -> list[Point]:
-    """By rising cost."""
-    return [points[at] for at in front([(point.cost, point.score) for point in points])]
+    """By rising cost. Scores that the ranking calls equal are equal here."""
+    return [points[at] for at in front([(point.cost, round(point.score, EXACT)) for point in points])]
 
 
 def scatter(comparison: Comparison, measure: Measure) -> list[Shape]:

@@ -1,5 +1,13 @@
-"""From draws to intervals: percentiles, means over seeds, paired differences."""
+"""From draws to intervals: of a score, of the mean over seeds, of paired differences.
 
+A score of drawn images is more than that of the images themselves, on average, most of all AP of rare classes, just as
+theirs is more than that of many images. Its interval is therefore the "basic" one (Davison and Hinkley 1997, section
+5.2), which turns the percentiles about the value: on made-up sets of 72, 100 and 500 images it held the AP of thousands
+of images in 91, 83 and 97 of 100 cases, percentiles in 86, 55 and 47. In a paired difference that shift cancels out:
+percentiles held it in 93 to 94 of 100 cases, and there they stay.
+"""
+
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,16 +32,21 @@ class Samples:
 
 
 def interval(samples: Samples, name: str, level: float = 0.95) -> Interval:
-    """The value of the whole set, between the percentiles that hold the part `level` of the draws.
+    """The value of the whole set, a number of 0..1, and its basic interval by the part `level` of the draws.
 
-    Draws that leave the number undefined are left out; without any other there are no ends, and none where the whole
-    set leaves it undefined.
+    Draws that leave the number undefined are left out; where they are most of all there are no ends, and none where the
+    whole set leaves it undefined.
     """
-    return _interval(samples.values[name], samples.draws[name], level)
+    found = _percentiles(samples.values[name], samples.draws[name], level)
+    if found.value is None or found.low is None or found.high is None:
+        return found
+    low, high = 2 * found.value - found.high, 2 * found.value - found.low
+    return Interval(found.value, max(0.0, min(found.value, low)), min(1.0, max(found.value, high)))
 
 
 def difference(first: Samples, second: Samples, name: str, level: float = 0.95) -> tuple[Interval, bool]:
-    """The number of `first` less that of `second`, draw by draw, and whether it is a tie: the interval holds 0.
+    """The number of `first` less that of `second`, between percentiles of the draws, and whether it is a tie: the
+    interval holds 0.
 
     Where one of them is undefined the difference is, which counts as a tie. ValueError where the two have other images
     or draws.
@@ -41,20 +54,33 @@ def difference(first: Samples, second: Samples, name: str, level: float = 0.95) 
     _check_basis([first, second])
     values = first.values[name], second.values[name]
     value = None if values[0] is None or values[1] is None else values[0] - values[1]
-    found = _interval(value, first.draws[name] - second.draws[name], level)
+    found = _percentiles(value, first.draws[name] - second.draws[name], level)
     return found, found.low is None or found.high is None or found.low <= 0 <= found.high
 
 
-def mean_of(seeds: Sequence[Samples]) -> Samples:
-    """The mean over the seeds of a model, draw by draw; undefined where it is of one of them.
+def mean_of(seeds: Sequence[Samples], name: str) -> Samples:
+    """The mean over the seeds of the model `name`; undefined where it is of one of them.
 
-    What is drawn is images: how far the seeds lie apart is no part of an interval. ValueError for none, or for others'
-    images, draws or names.
+    Each draw is one of seeds as well as of images, independent of those of other models, whose trainings from the same
+    seed have hardly more in common than from others. The seeds' deviations from their mean are widened by
+    sqrt(S / (S - 1)) of S seeds, which makes the variance that they bring to the mean an unbiased one. ValueError for
+    none, or for others' images, draws or names.
     """
     _check_basis(seeds)
+    count, draws = len(seeds), seeds[0].basis[0]
+    if count == 1:
+        return seeds[0]
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    return _mean_of(seeds, generator.multinomial(count, np.full(count, 1 / count), draws))
+
+
+def _mean_of(seeds: Sequence[Samples], times: np.ndarray) -> Samples:
+    """times: (D, S), how often each seed is in a draw of seeds."""
+    count = len(seeds)
+    parts = (1 + (times - 1) * np.sqrt(count / (count - 1))) / count  # of each draw 1 in sum
     values = {name: _mean([one.values[name] for one in seeds]) for name in seeds[0].values}
-    draws = {name: np.mean([one.draws[name] for one in seeds], axis=0) for name in seeds[0].draws}
-    classes = {name: mean_of([one.per_class[name] for one in seeds]) for name in seeds[0].per_class}
+    draws = {name: sum(parts[:, at] * one.draws[name] for at, one in enumerate(seeds)) for name in seeds[0].draws}
+    classes = {name: _mean_of([one.per_class[name] for one in seeds], times) for name in seeds[0].per_class}
     return Samples(values, draws, seeds[0].basis, classes)
 
 
@@ -63,9 +89,9 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(values) else None
 
 
-def _interval(value: float | None, draws: np.ndarray, level: float) -> Interval:
+def _percentiles(value: float | None, draws: np.ndarray, level: float) -> Interval:
     known = draws[~np.isnan(draws)]
-    if value is None or not known.size:
+    if value is None or 2 * known.size < draws.size or not known.size:
         return Interval(value)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return Interval(value, low, high)
