@@ -1,7 +1,7 @@
 """From two words to a model, and from a checkpoint back to it."""
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -133,6 +133,12 @@ def canvas_of(size: int | list[int] | tuple[int, ...], name: str = "size") -> tu
     if max(sides) > LONGEST_SIDE:
         raise InputError(f"{name}: {max(sides)}: expected {LONGEST_SIDE} px or less")
     return (sides[0], sides[-1])
+
+
+def in_px(size: Sequence[int]) -> str:
+    """(H, W) in words, in the order of --size and of the names of runs, told where it matters."""
+    height, width = size
+    return f"{height} x {width} px" + " (height x width)" * (height != width)
 
 
 def build_from(description: ModelDescription, weights: str | Path | None = None) -> Model:

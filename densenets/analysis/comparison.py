@@ -27,7 +27,8 @@ class Cell:
 
     folder: its run folder, as a path below the comparison's. seconds: of training. fault: the line it failed with.
     scores: the numbers of its results.json. curves: the rows of its metrics.csv. commands: that repeat it, by words.
-    where: the machine and its load, as far as `seconds` depend on them; nothing where that is unknown.
+    where: the machine and its load, as far as `seconds` depend on them; nothing where that is unknown. warnings: of its
+    training, each once.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Cell:
     curves: list[dict[str, Any]] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
     where: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -114,7 +116,8 @@ class Comparison:
     numbers. machine: on which every latency here was measured; None where none was. commands: that repeat the whole, in
     the order they were given. produced_by: versions, as in results.json. boxes_from: the least score of a box in the
     pictures, of detection. colours: of the classes in the pictures, as "#rrggbb", of segmentation. uneven_classes:
-    those that count in the mean of some cells alone: the truth has none, and others predict nothing of them.
+    those that count in the mean of some cells alone: the truth has none, and others predict nothing of them. split_use:
+    what else the split was to the trainings: "trained" on, "chosen" by, or nothing that is known.
     """
 
     task: str
@@ -135,6 +138,7 @@ class Comparison:
     boxes_from: float | None = None
     colours: list[str] = field(default_factory=list)
     uneven_classes: list[str] = field(default_factory=list)
+    split_use: str = ""
 
     @property
     def uneven_seeds(self) -> dict[str, list[int]]:

@@ -155,6 +155,32 @@ def test_cells_at_once_share_the_time_left(
         assert caplog.messages[-1].endswith("about 0:40 left for the cells)")
 
 
+def test_warnings_of_trainings_are_told_once_while_they_run(
+    plain: Progress, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("old", "one", "two"):
+        (tmp_path / "cells" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cells" / name / "log.txt").write_text(f"reading\nwarning: --warmup {name}: too long\nepoch 1\n")
+    (tmp_path / "cells/two/log.txt").write_text("warning: --warmup one: too long\n")
+    with plain as view:
+        for name in ("one", "two"):
+            state(tmp_path, name, "running")
+            view.show()
+    told = [line for line in caplog.messages if "warmup" in line]
+    assert told == ["warning: one: --warmup one: too long"]
+
+
+def test_the_score_is_that_of_the_last_validation_beside_the_best(
+    tmp_path: Path, lines: View, last: Callable[[Progress], str]
+) -> None:
+    with lines([plan("one")]) as view:
+        state(tmp_path, "one", "running")
+        view.show()
+        rows = [{"epoch": i, "step": i, "lr": 0.1, "seconds": 1.0, "AP": ap} for i, ap in enumerate((0.2, 0.5, 0.25))]
+        write_rows(tmp_path / "cells/one/metrics.csv", rows)
+        assert "epoch 3/4  AP 0.250, best 0.500" in last(view)
+
+
 def test_nothing_is_claimed_where_only_what_nobody_has_measured_is_to_come(
     tmp_path: Path, clock: list[float], lines: View, last: Callable[[Progress], str]
 ) -> None:

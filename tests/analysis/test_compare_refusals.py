@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def test_another_protocol_is_refused_and_named(done: Done, monkeypatch: pytest.M
         compare_here(monkeypatch, copy, done.data, "--lr=0.5", **{**GRID, "split": "val"}, cell_threads=2)
     assert str(fault.value).splitlines() == [
         f"--lr: 0.5, but {copy} was begun with 0.02; name another --out",
-        f"--split: val, but {copy} was begun with test; name another --out",
+        f"--split: val, but {copy} was begun with test; name another --out, with --checkpoints {copy}/cells/* to judge "
+        "these trainings there",
         f"--cell-threads: 2, but {copy} was begun with 1; name another --out",
     ]
     assert (copy / "comparison.json").read_bytes() == before
@@ -75,6 +77,22 @@ def test_a_folder_with_files_of_others_is_refused(
     with pytest.raises(InputError, match=rf"own: holds {name.split('/')[0]}, but no comparison\.json.*name another"):
         compare_here(monkeypatch, tmp_path / "own", done.data, **GRID)
     assert [path.read_text() for path in (tmp_path / "own").rglob("*") if path.is_file()] == ["precious"]
+
+
+def test_pictures_that_no_cell_could_be_judged_on_are_told_before_the_first_trains(
+    done: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = shutil.copytree(done.data.partition("=")[2], tmp_path / "data")
+    for split in ("val", "test"):
+        file = next((data / split).glob("*.*"))
+        file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(InputError) as fault:
+        compare_here(monkeypatch, tmp_path / "out", f"--data={data}", **GRID)
+    assert fault.value.ran == []  # type: ignore[attr-defined]
+    assert [re.sub(r".*/data/(\w+)/.*(\[\w+\])", r"\1 \2", line) for line in str(fault.value).splitlines()] == [
+        "val [D01]", "test [D01]"
+    ]  # fmt: skip
+    assert not (tmp_path / "out/comparison.json").exists()
 
 
 def test_the_name_of_a_cell_cannot_lead_out_of_the_folder(

@@ -109,7 +109,12 @@ def test_a_trained_segmenter_at_another_size(tmp_path, capsys, no_process) -> No
     ("seen", "flags", "told", "canvas"),
     [
         (None, [], "masks: measured at the size of its crops, 64 x 64 px; --size H W names another", [64, 64]),
-        ([64, 96], [], "masks: measured at 96 x 64 px, as in its validation; --size H W names another", [64, 96]),
+        (
+            [64, 96],
+            [],
+            "masks: measured at 64 x 96 px (height x width), as in its validation; --size H W names another",
+            [64, 96],
+        ),
         ([64, 96], ["--size", "96"], "masks: measured at 96 x 96 px, as --size says", [96, 96]),
     ],
 )
@@ -126,7 +131,7 @@ def test_a_segmenters_size_is_told_once(
 
 @pytest.mark.parametrize(
     ("tasks", "size"),
-    [(["ssdlite"], "640 x 480"), (["lraspp"], "64 x 64"), (["lraspp", "ssdlite"], "640 x 480")],
+    [(["ssdlite"], "480 x 640"), (["lraspp"], "64 x 64"), (["lraspp", "ssdlite"], "480 x 640")],
     ids=["detector", "segmenter", "both"],
 )
 def test_drawn_pictures_are_a_photos_size_wherever_a_detector_sees_them(

@@ -7,7 +7,7 @@ from typing import Any, cast
 from densenets.analysis.compare import protocol
 from densenets.analysis.compare.grid import Plan
 from densenets.analysis.compare.ground import Ground
-from densenets.analysis.compare.supervisor import SOME, read_state
+from densenets.analysis.compare.supervisor import LOG, SOME, read_state, warnings_in
 from densenets.analysis.comparison import Cell, Model, State
 from densenets.build import canvas_of
 from densenets.config import Compare
@@ -104,6 +104,7 @@ def _cell(work: Work, plan: Plan) -> Cell:
         curves=_curves(run),
         commands=[["env", environment, "densenets", *words] for words in plan.commands(AGAIN)],
         where=where_of(plan, state, trained),
+        warnings=warnings_in(plan.folder(work.out) / LOG),
     )
 
 
@@ -169,8 +170,9 @@ def _recipe(work: Work, plan: Plan) -> dict[str, Any]:
     run = _run_folder(work, plan)
     device = _device(read_results(run / RESULTS)) if run else ""
     known = {**plan.recipe, "padding": plan.padding, "normalize": plan.normalize}
-    if "threads" in known:
-        known["cell_threads"] = known.pop("threads")
+    threads = known.pop("threads", None)
+    if threads is not None and "epochs" in work.agreed.alike:  # where nothing is trained here they are the judging's
+        known["cell_threads"] = threads
     if "torch" in known:
         known["torch"] = str(known["torch"]).partition("+")[0]  # without the build, as the protocol has it
     return {**known, "device": device} if device else known

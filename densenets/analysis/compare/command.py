@@ -60,7 +60,9 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
         with protocol.unless_refused(out):  # by the engine, which may have too little for a cell
             agreed = protocol.agree(out, task, equal, with_digests(plans), command_of(settings, words, threads))
             _tell_missing(agreed)
-            _run(agreed.asked, out, engine, threads, settings.jobs)
+            if any(state_of(plan, out) != "done" for plan in agreed.asked):
+                ground.refuse_damaged()
+                _run(agreed.asked, out, engine, threads, settings.jobs)
         work = Work(settings, training, task, ground, agreed, out)
         return _told(work, finish(work) if work.done else None)
 
@@ -118,8 +120,6 @@ def _name(settings: Compare, training: Any, others: Sequence[StandIn]) -> str:
 def _run(plans: Sequence[Plan], out: Path, engine: Any, threads: int, at_once: int) -> None:
     """Every cell that is not done. Raises Stopped."""
     todo = [plan for plan in plans if state_of(plan, out) != "done"]
-    if not todo:
-        return
     session = f"{os.getpid()}-{time.time_ns()}"
     jobs = [_job(plan, out, session, threads, engine.at_once) for plan in todo]
     with Stop() as stop, Progress(plans, out, session, at_once) as progress:

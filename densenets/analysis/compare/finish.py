@@ -139,9 +139,20 @@ def _compared(work: Work, models: list[Model], found: dict[str, Found], where: d
         machine=where,
         commands=work.agreed.commands,
         produced_by=provenance(torch.device("cpu")),
+        split_use=_use(work),
         uneven_classes=_uneven(work, [one.samples for one in found.values()], split.classes),
         **key_of(work.task, split),
     )
+
+
+def _use(work: Work) -> str:
+    """See `Comparison.split_use`; of checkpoints that stand in, by the names of the splits of their trainings."""
+    alike, split = work.agreed.alike, str(work.ground.source.get("split"))
+    recipes = [plan.recipe for plan in work.done if plan.checkpoint is not None]
+    for use, part, name in (("trained", "train data", "train_split"), ("chosen", "val data", "val_split")):
+        if alike["judged data"] == alike.get(part) or any(recipe.get(name) == split for recipe in recipes):
+            return use
+    return ""
 
 
 def _uneven(work: Work, cells: Sequence[Samples], classes: Sequence[str]) -> list[str]:

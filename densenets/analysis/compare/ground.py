@@ -4,16 +4,21 @@ import contextlib
 import json
 import logging
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from densenets.analysis.compare.grid import Plan, judging_words, names_data, settings_of
 from densenets.build import ModelDescription, build_from, canvas_of
 from densenets.command_line import parse
 from densenets.config import Compare, EvalDetection, EvalSegmentation, TrainDetection
+from densenets.data.cores import cores
 from densenets.data.loading import check_room
 from densenets.errors import InputError, Problems, printable
 from densenets.files import file_name, free_name
@@ -41,11 +46,25 @@ class UnfitWeights(InputError):
 
 @dataclass
 class Ground:
-    """judged: the split that all are judged on; source: how results name it. digests: of every split, by its part."""
+    """judged: the split that all are judged on; source: how results name it. digests: of every split, by its part. val:
+    the split that checkpoints are chosen by; None where nothing is trained."""
 
     judged: Any
     source: dict[str, Any]
     digests: dict[str, str]
+    val: Any = None
+
+    def refuse_damaged(self) -> None:
+        """Reads every picture and mask that cells are judged on, in full. Raises InputError, a line for each fault: no
+        cell gets past them, and the first would tell after hours."""
+        problems = Problems()
+        with ThreadPoolExecutor(cores()) as pool:
+            for split in [self.judged] if self.val in (None, self.judged) else [self.val, self.judged]:
+                read, screen = pool.map(partial(_fault_of, split), range(len(split))), Console(stderr=True)
+                for line in track(read, "pictures that are judged", len(split), console=screen, transient=True):
+                    if line:
+                        problems.add(line)
+        problems.refuse()
 
 
 @dataclass
@@ -59,6 +78,16 @@ class StandIn:
     seed: int | None
     epochs: int | None
     data: dict[str, Any] | None
+
+
+def _fault_of(split: Any, index: int) -> str:
+    try:
+        split.picture(index)
+        if hasattr(split, "truth"):
+            split.truth(index)
+    except InputError as fault:
+        return str(fault)
+    return ""
 
 
 def read_stand_ins(places: Sequence[str]) -> list[StandIn]:
@@ -96,7 +125,7 @@ def open_ground(
     if settings.split not in (None, training.val_split):
         judged, source = _open_judged(settings, training, kind, train.classes)
     splits = {"train data": train, "val data": val, "judged data": judged}
-    return Ground(judged, source, {name: fingerprint(split) for name, split in splits.items()})
+    return Ground(judged, source, {name: fingerprint(split) for name, split in splits.items()}, val)
 
 
 def data_words(training: Any) -> list[str]:

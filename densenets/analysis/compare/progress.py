@@ -3,11 +3,11 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from densenets.analysis.compare.grid import Plan
-from densenets.analysis.compare.supervisor import read_state
+from densenets.analysis.compare.supervisor import LOG, read_state, warnings_in
 from densenets.errors import InputError, printable
 from densenets.run.evaluation import RESULTS
 from densenets.training.records import clock, read_rows
@@ -111,6 +111,7 @@ class Progress:
         self.begun: dict[str, tuple[float, int]] = {}  # when a cell was first seen at work, its epochs then
         self.paces: dict[str, tuple[int, float]] = {}  # epochs since then, and the seconds that they took
         self.told: dict[str, tuple[str, int, bool]] = {}
+        self.warned: set[str] = set()
         self.stack = ExitStack()
         self.live: Live | None = None
 
@@ -132,6 +133,8 @@ class Progress:
     def show(self) -> None:
         self.looked = time.monotonic()
         cells = [self._seen(plan) for plan in self.plans]
+        for cell in cells:
+            self._warn(cell)
         if self.live is not None:
             self.live.update(self._drawn(cells), refresh=True)
         else:
@@ -148,8 +151,7 @@ class Progress:
             rows = read_rows(folder / "metrics.csv")
         except InputError:
             rows = []
-        scores = [f"{name} {row[name]:.3f}" for row in rows for name in SCORES if name in row]
-        seen = Seen(plan, word, len(rows), scores[-1] if scores else "", fault=str(state.get("fault", "")))
+        seen = Seen(plan, word, len(rows), _score(rows), fault=str(state.get("fault", "")))
         if word == "running":
             seen.judging = seen.stands_in or (plan.judged is not None and (folder / RESULTS).is_file())
             self._time(seen)
@@ -197,6 +199,15 @@ class Progress:
             table.add_row(Text(printable(cell.plan.name)), Text(cell.state), Text(_words(cell)))
         return Group(table, Text(self._sum(cells)))
 
+    def _warn(self, cell: Seen) -> None:
+        """What trainings of this session warn of, each once whoever has said it."""
+        if cell.fresh is None:  # not at work in this session
+            return
+        for line in warnings_in(cell.plan.folder(self.out) / LOG):
+            if line not in self.warned:
+                self.warned.add(line)
+                log.warning("warning: %s: %s", cell.plan.name, printable(line))
+
     def _tell(self, cell: Seen, cells: Sequence[Seen]) -> None:
         """A line where a cell has another state, one more epoch behind it, or its training."""
         now, before = (cell.state, cell.done, cell.judging), self.told.get(cell.plan.name)
@@ -204,6 +215,15 @@ class Progress:
         if now == before or cell.state == "waiting" or (before is None and cell.state == "done" and not cell.seconds):
             return
         log.info("%s: %s  %s  (%s)", cell.plan.name, cell.state, _words(cell), self._sum(cells))
+
+
+def _score(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Of the last validation, and of the best one where that is another: the checkpoint that counts."""
+    found = [(name, float(row[name])) for row in rows for name in SCORES if name in row]
+    if not found:
+        return ""
+    (name, last), best = found[-1], max(score for _, score in found)
+    return f"{name} {last:.3f}" + (f", best {best:.3f}" if best > last else "")
 
 
 def _words(cell: Seen) -> str:

@@ -98,8 +98,8 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
 
 
 def _nothing(out: Path) -> dict[str, Any]:
-    """As before the first command. Raises InputError where files lie that it would write over, as of a run or somebody's
-    own, and where there are cells of whose protocol nobody knows."""
+    """As before the first command. Raises InputError where files lie that it would write over, as of a run or of
+    somebody's own, and where there are cells whose protocol nobody knows."""
     for name in TAKEN:
         if os.path.lexists(out / name):
             raise InputError(f"--out: {printable(out)}: holds {name}, but no {FILE}: not a comparison's; name another")
@@ -198,7 +198,10 @@ def _other_settings(out: Path, changed: dict[str, tuple[Any, Any]]) -> list[str]
     own = {name: values for name, values in changed.items() if name not in (*DATA, "densenets", *LIBRARIES)}
     if own.get("split") == own.get("val_split"):
         own.pop("split", None)
-    return [_another(out, *one) for name, values in own.items() for one in _flags(name, *values)]
+    remedies = {"split": f", with --checkpoints {printable(out / 'cells')}/* to judge these trainings there"}
+    return [
+        _another(out, *one) + remedies.get(name, "") for name, values in own.items() for one in _flags(name, *values)
+    ]
 
 
 def _other_data(out: Path, changed: dict[str, tuple[Any, Any]]) -> list[str]:

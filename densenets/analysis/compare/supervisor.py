@@ -29,7 +29,8 @@ SOME = "some at once"  # cells on one machine: nobody knows how many
 GRACE = 120.0  # seconds that a training has for saving, before it is killed
 BUSY = 90.0  # seconds to wait for one that still saves in the same folder
 PAUSE = 0.1
-ERROR = "densenets: error: "
+ERROR, WARNING = "densenets: error: ", "warning: "
+MOST_WARNINGS = 20  # of a cell
 
 
 class Step(TypedDict):
@@ -113,6 +114,16 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def write_state(folder: Path, content: dict[str, Any]) -> None:
     write_durably(folder / STATE, lambda handle: handle.write((json.dumps(content, indent=1) + "\n").encode()))
+
+
+def warnings_in(log: Path) -> list[str]:
+    """What a cell's commands have warned of, each once, without the word; nothing where the log cannot be read."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = dict.fromkeys(line.removeprefix(WARNING).strip() for line in lines if line.startswith(WARNING))
+    return [*found][:MOST_WARNINGS]
 
 
 class Asked:

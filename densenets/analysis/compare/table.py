@@ -1,8 +1,10 @@
 """The ranking as text: a row a model, aligned."""
 
+from densenets.analysis.cautions import cautions
 from densenets.analysis.comparison import Comparison, Model
 from densenets.analysis.profile.latency import doubtful
 from densenets.analysis.profile.table import aligned
+from densenets.analysis.report.words import plural
 from densenets.errors import printable
 
 NONE = "-"
@@ -14,10 +16,12 @@ def ranking(comparison: Comparison) -> str:
     order = sorted(comparison.models, key=lambda model: (model.rank is None, model.rank or 0))
     rows = [_row(model, comparison.ranked_by) for model in order]
     head = ["", "model", comparison.ranked_by, f"{comparison.level:.0%} interval", "seeds", "tie with"]
-    head += ["M params", "measured at", "M MAdds", "p50 ms"]
+    head += ["M params", "measured at HxW", "M MAdds", "p50 ms"]
     shown = aligned([head, *rows], left={1, 5})
-    words = f"{comparison.images} images of {printable(comparison.data)}, split {printable(comparison.split)}"
+    images = plural(comparison.images, "image")
+    words = f"{images} of {printable(comparison.data)}, split {printable(comparison.split)}"
     notes = [line for line in (_where(comparison), _doubts(comparison), _strangers(comparison)) if line]
+    notes += cautions(comparison)
     return "\n".join([f"{words}; {comparison.draws} draws", "", shown, *(["", *notes] if notes else [])])
 
 
@@ -28,7 +32,7 @@ def _row(model: Model, ranked_by: str) -> list[str]:
     count = sum(cell.state == "done" for cell in model.cells)
     seeds = f"{count}" if spread is None else f"{count}: {spread[0]:.3f} .. {spread[1]:.3f}"
     parameters, madds = (_scaled(model.costs.get(name), 1e6, 2) for name in ("parameters", "madds"))
-    size = NONE if model.measured is None else f"{model.measured[1]}x{model.measured[0]}"
+    size = NONE if model.measured is None else "x".join(map(str, model.measured))
     latency = _scaled(model.latency.get("p50"), 1.0, 1) + "?" * doubtful(model.latency)
     name = printable(model.name) + "*" * model.stands_in
     place = NONE if model.rank is None else str(model.rank)
@@ -61,5 +65,6 @@ def _where(comparison: Comparison) -> str:
     if comparison.machine is None:
         return ""
     machine = comparison.machine
-    words = f"{machine.get('processor', '')}, {machine.get('threads', '')} threads, {machine.get('device', '')}"
+    threads = plural(int(machine.get("threads", 1)), "thread")
+    words = f"{machine.get('processor', '')}, {threads}, {machine.get('device', '')}"
     return f"latency at batch 1, all models in turn on one machine: {printable(words)}"

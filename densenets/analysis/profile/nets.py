@@ -10,7 +10,7 @@ from torch import nn
 
 from densenets.backbones import BACKBONES
 from densenets.backbones.base import initialize
-from densenets.build import ModelDescription, build_from, canvas_of
+from densenets.build import ModelDescription, build_from, canvas_of, in_px
 from densenets.config import Profile
 from densenets.config.detection import options_of, tell_without_effect
 from densenets.errors import InputError, printable
@@ -99,8 +99,7 @@ def _loaded(name: str, place: str, size: int | list[int] | None) -> Net:
 def _seen(place: str, asked: int | list[int] | None, crops: tuple[int, int]) -> tuple[tuple[int, int], str]:
     """(H, W) px that a trained segmenter is measured at, and that in words with where it comes from."""
     if asked is not None:
-        height, width = canvas_of(asked, "--size")
-        return (height, width), f"{width} x {height} px, as --size says"
+        return (canvas := canvas_of(asked, "--size")), f"{in_px(canvas)}, as --size says"
     if (seen := size_of_validation(place)) is not None:
-        return seen, f"{seen[1]} x {seen[0]} px, as in its validation; --size H W names another"
-    return crops, f"the size of its crops, {crops[1]} x {crops[0]} px; --size H W names another"
+        return seen, f"{in_px(seen)}, as in its validation; --size H W names another"
+    return crops, f"the size of its crops, {in_px(crops)}; --size H W names another"

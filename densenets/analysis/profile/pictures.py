@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from densenets.build import ModelDescription
+from densenets.build import ModelDescription, in_px
 from densenets.data.decode import read_image
 from densenets.data.synthetic import render
 from densenets.errors import printable
@@ -35,12 +35,12 @@ def pictures(places: list[str], descriptions: Iterable[ModelDescription]) -> Pic
     height, width = max(sizes, key=lambda size: size[0] * size[1])
     images = [render(SEED, index, height, width).image for index in range(COUNT)]
     plain = {"drawn": COUNT, "seed": SEED, "height": height, "width": width}
-    return Pictures(images, f"{COUNT} drawn street scenes of {width} x {height} px", plain)
+    return Pictures(images, f"{COUNT} drawn street scenes of {in_px((height, width))}", plain)
 
 
 def _read(files: list[Path]) -> Pictures:
     images = [read_image(file) for file in files]
     names = [printable(file.name) for file in files]
-    sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
-    told = f"{len(files)} given, {', '.join(names[:3])}{' ...' * (len(names) > 3)} ({', '.join(sizes[:3])} px)"
+    sizes = sorted({in_px(image.shape[:2]) for image in images})
+    told = f"{len(files)} given, {', '.join(names[:3])}{' ...' * (len(names) > 3)} ({', '.join(sizes[:3])})"
     return Pictures(images, told, {"files": [str(file) for file in files]})

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from densenets.build import in_px
 from densenets.errors import printable
 
 MB = 1e6
@@ -28,11 +29,11 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
 
 
 def _heading(model: dict[str, Any]) -> str:
-    height, width = model["canvas"]
     tail = ", reduced tail" * model["reduced_tail"]
     weights = "trained" if model["checkpoint"] else "fresh weights"
     net = f"{model['backbone']} x {model['width']:g} + {model['head']}{tail}"
-    return f"{printable(model['name'])}: {net}, {model['classes']} classes, {width} x {height} px, {weights}"
+    size = in_px(model["canvas"])
+    return f"{printable(model['name'])}: {net}, {model['classes']} classes, {size}, {weights}"
 
 
 def _costs(costs: dict[str, float | None]) -> str:

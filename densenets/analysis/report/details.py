@@ -102,7 +102,11 @@ def commands(comparison: Comparison) -> str:
     inside = f"<details><summary>Each cell by itself</summary>{each}</details>" if each else ""
     if not whole and not inside:
         return ""
-    return f'<section id="repeat"><h2>To repeat it</h2>{whole}{inside}</section>'
+    told = (
+        "<p class='quiet'>In the folder that they were given in: paths stand here as they were written. With another "
+        "--out they do all of it anew; as they are they go on where the comparison stands and repeat nothing.</p>"
+    )
+    return f'<section id="repeat"><h2>To repeat it</h2>{told}{whole}{inside}</section>'
 
 
 def _cell(cell: Cell) -> str:

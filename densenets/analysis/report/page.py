@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from densenets.analysis.cautions import cautions
 from densenets.analysis.comparison import Comparison
 from densenets.analysis.report import curves, details, heat, matrix, mistakes, pareto, pictures, published, ranking
 from densenets.analysis.report.png import write_plots
 from densenets.analysis.report.rows import write_rows
 from densenets.analysis.report.short_names import shared_end, without_end
 from densenets.analysis.report.style import SCRIPT, STYLE
-from densenets.analysis.report.words import name, place_of, plural
+from densenets.analysis.report.words import name, place_of, plural, shortened
 from densenets.page import as_text, document
 from densenets.storage import write_durably
 
@@ -78,8 +79,14 @@ def _head(comparison: Comparison, end: str) -> str:
     return (
         f'<header><p class="quiet">{as_text(comparison.task.capitalize())}</p>'
         f"<h1>{plural(len(comparison.models), 'model')} compared on {name(place_of(comparison.data))}</h1>"
-        f'<p class="verdict">{ranking.verdict(comparison)}</p><dl class="cards">{cards}</dl></header>'
+        f'<p class="verdict">{ranking.verdict(comparison)}</p>{_cautions(comparison)}'
+        f'<dl class="cards">{cards}</dl></header>'
     )
+
+
+def _cautions(comparison: Comparison) -> str:
+    rows = "".join(f"<li>{as_text(shortened(line, 600))}</li>" for line in cautions(comparison))
+    return f'<ul class="cautions">{rows}</ul>' if rows else ""
 
 
 def _leads(sections: list[str]) -> str:

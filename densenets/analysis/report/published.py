@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from densenets.analysis.comparison import Comparison, Model
 from densenets.analysis.report.tables import scrolling
-from densenets.analysis.report.words import BY_KEY, MISSING, in_order, name, place_of, three
+from densenets.analysis.report.words import BY_KEY, MISSING, in_order, in_px, name, place_of, three
 from densenets.page import as_text
 
 
@@ -127,6 +127,5 @@ def _ours(model: Model, spanned: int) -> str:
     parameters, madds = BY_KEY["parameters"].of(model), BY_KEY["madds"].of(model)
     numbers = [three(parameters), three(None if madds is None else madds / 1000)]
     cells = "".join(f'<td class="number" rowspan="{spanned}">{number}</td>' for number in numbers)
-    height, width = model.canvas
-    about = f"<small>{width} × {height} px</small>"
+    about = f"<small>{in_px(model.canvas)}</small>"
     return f'<th scope="rowgroup" rowspan="{spanned}">{name(model.name, 40)}{about}</th>{cells}'

@@ -14,6 +14,7 @@ from densenets.analysis.report.words import (
     duration,
     finite,
     in_order,
+    in_px,
     interval_of,
     measured,
     name,
@@ -165,6 +166,8 @@ def _times(comparison: Comparison) -> str:
 def _ties(comparison: Comparison, letters: Mapping[str, str]) -> str:
     if letters:
         return " Models with the same letter are tied: the interval of their paired difference holds 0."
+    if len([model for model in comparison.models if model.rank is not None]) < 2:
+        return ""
     if any(model.ties for model in comparison.models):
         return " More groups of models are tied than letters could tell apart: see Differences."
     return " No two models are tied."
@@ -172,8 +175,8 @@ def _ties(comparison: Comparison, letters: Mapping[str, str]) -> str:
 
 def _seeds(comparison: Comparison) -> str:
     if any(model.spread for model in comparison.models):
-        return " Seeds: least and most of the seeds' numbers, which the intervals do not hold."
-    return " One training each: how far another seed would lead away is not measured."
+        return " Seeds: least and most of the seeds' numbers. Where a model has several, its interval is over them too."
+    return ""
 
 
 def _scores(comparison: Comparison) -> list[str]:
@@ -223,18 +226,16 @@ def _rank(model: Model, letters: str) -> str:
 
 def settings_of(model: Model) -> list[str]:
     """What a model is, in a fixed order, "" where one of the settings needs no word; HTML."""
-    height, width = model.canvas
     start = f"from {name(model.weights, 40)}" if model.weights else "from scratch"
     nets = [name(model.backbone, 30), name(model.head, 30)]
     rules = [f"padding {name(model.padding, 30)}", f"normalize {name(model.normalize, 30)}"]
-    return [*nets, f"width {model.width:g}", f"{width} × {height} px", _measured(model), start, *rules]
+    return [*nets, f"width {model.width:g}", in_px(model.canvas), _measured(model), start, *rules]
 
 
 def _measured(model: Model) -> str:
     if model.measured in (None, model.canvas):
         return ""
-    height, width = model.measured
-    return f"costs and latency at {width} × {height} px"
+    return f"costs and latency at {in_px(model.measured)}"
 
 
 def shared_by(models: Sequence[Model]) -> list[str]:

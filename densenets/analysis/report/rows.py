@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densenets.analysis.comparison import Cell, Comparison, Model
+from densenets.analysis.profile.latency import doubtful
 from densenets.analysis.report.words import in_order, said
 from densenets.errors import printable
 from densenets.storage import write_durably
@@ -17,16 +18,11 @@ NO_TIMES = ("drift", "cores")
 
 def write_rows(comparison: Comparison, path: Path) -> Path:
     """Scores in 0..1, bytes, ms and s; a number that is missing leaves its place empty. Text that a spreadsheet would
-    take for a formula has a ' before it.
-
-    Columns: the cell's own numbers by their names; "model_NAME" with "_low" and "_high" for the mean over seeds and its
-    interval; "class_NAME", "low_of_class_NAME" and "high_of_class_NAME" likewise; "error_KIND"; costs by their names,
-    "measured_height" and "measured_width" of the pictures that they are of; "latency_ms_p50" and others;
-    "latency_drift" as a part of 1 and "latency_cores". "stands_in" is 1 of checkpoints that were not trained here,
-    "same_as" names the cells whose very checkpoint they are; what of a model's training is unlike the protocol is named
-    in "differs". "where" a cell was trained: "seconds" of other places are not to be compared.
-    """
-    found = [_row(model, cell) for model in in_order(comparison) for cell in model.cells]
+    take for a formula has a ' before it. docs/comparison-files.md tells what each column holds."""
+    judged = {"data": comparison.data, "split": comparison.split, "images": comparison.images}
+    judged |= {"level": comparison.level, "draws": comparison.draws}
+    pairs = [(model, cell) for model in in_order(comparison) for cell in model.cells]
+    found = [{**_row(model, cell, comparison.ranked_by), **judged} for model, cell in pairs]
     rows = [{_text(column): _plain(value) for column, value in row.items()} for row in found]
     columns = dict.fromkeys(column for row in rows for column in row)
     text = io.StringIO(newline="")
@@ -37,7 +33,7 @@ def write_rows(comparison: Comparison, path: Path) -> Path:
     return path
 
 
-def _row(model: Model, cell: Cell) -> dict[str, Any]:
+def _row(model: Model, cell: Cell, ranked_by: str) -> dict[str, Any]:
     height, width = model.canvas
     row: dict[str, Any] = {
         "rank": model.rank,
@@ -69,13 +65,18 @@ def _row(model: Model, cell: Cell) -> dict[str, Any]:
     for key, interval in model.scores.items():
         ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
         row.update({f"model_{key}{end}": value for end, value in ends.items()})
+    least, most = model.spread.get(ranked_by, (None, None))
+    done = sum(one.state == "done" for one in model.cells)
+    row |= {"model_seeds": done, f"model_{ranked_by}_least_seed": least, f"model_{ranked_by}_most_seed": most}
     for key, interval in model.per_class.items():  # in front of the name: a class may be called car_low
         ends = {"class": interval.value, "low_of_class": interval.low, "high_of_class": interval.high}
         row.update({f"{end}_{key}": value for end, value in ends.items()})
-    row.update({f"error_{key}": value for key, value in model.error_types.items()})
+    row.update({f"error_{key.replace(' ', '_')}": value for key, value in model.error_types.items()})
     row.update(model.costs)
     for key, value in model.latency.items():
         row[f"latency_{key}" if key in NO_TIMES else f"latency_ms_{key}"] = value
+    if model.latency:
+        row["latency_doubtful"] = int(doubtful(model.latency))
     return row
 
 

@@ -94,6 +94,7 @@ a { color: var(--accent); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px;
   margin-top: 20px; min-width: 0; }
 header > .quiet { margin: 0; }
+.cautions { max-width: 90ch; margin: 10px 0 18px; padding-left: 1.3em; color: var(--quiet); }
 .verdict { font-size: 1.2rem; max-width: 90ch; border-left: 4px solid var(--accent); padding: 2px 0 2px 14px;
   text-wrap: pretty; }
 .cards { display: flex; flex-wrap: wrap; gap: 8px 32px; margin: 1rem 0 0; }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from densenets import build
 from densenets.analysis.comparison import Comparison, Interval, Model
 from densenets.analysis.profile import latency
 from densenets.errors import printable
@@ -190,6 +191,11 @@ def plural(count: int, word: str) -> str:
     """2 images"""
     ending = "" if count == 1 else "es" if word.endswith(("s", "x")) else "s"
     return f"{count:,} {word}{ending}"
+
+
+def in_px(size: Sequence[int]) -> str:
+    """(H, W)"""
+    return build.in_px(size).replace(" x ", " × ")
 
 
 def in_order(comparison: Comparison) -> list[Model]:
