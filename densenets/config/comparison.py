@@ -19,7 +19,8 @@ class Compare:
         sizes: canvases to compare, each a side in px or HEIGHTxWIDTH such as 240x320; the training's own where not
             given.
         seeds: each model is trained from each of them.
-        pretrained: nets to compare once more, started from weights: v1=FILE v2=FILE; a net may have several.
+        pretrained: nets to compare, started from weights, beside those of backbones: v1=FILE v2=FILE; a net may have
+            several.
         pretrained_padding: rule those weights were trained with; one for all, or one for each.
         pretrained_normalize: scaling those weights were trained with; likewise.
         scratch: train the backbones without weights too.
@@ -87,6 +88,7 @@ class Compare:
         for word in self.pretrained:
             if not all(part.strip() for part in word.partition("=")[::2]) or "=" not in word:
                 raise InputError(f"--pretrained: {printable(word)}: expected BACKBONE=FILE")
+        self._refuse_dropped()
         for name in ("pretrained_padding", "pretrained_normalize"):
             given = len(getattr(self, name))
             if given not in (1, len(self.pretrained)):
@@ -97,3 +99,10 @@ class Compare:
         for name in ("widths", "seeds"):
             if not getattr(self, name):
                 raise InputError(f"--{name}: a value is needed")
+
+    def _refuse_dropped(self) -> None:
+        """A net that is named and would not be there."""
+        started = {word.partition("=")[0] for word in self.pretrained}
+        gone = [name for name in self.backbones if name not in started]
+        if self.pretrained and not self.scratch and gone:
+            raise InputError(f"--scratch false: --pretrained has no weights of {', '.join(map(printable, gone))}")

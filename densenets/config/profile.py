@@ -16,9 +16,9 @@ class Profile:
     """Tell what models cost: parameters, MAdds, memory, latency, and where in the net they go.
 
     Args:
-        checkpoint: run folders (their best checkpoints) or checkpoint files; without any, a fresh net of these flags:
-        backbone: the net that sees: v1, v2, v3-large or v3-small.
-        head: the part that says what is where: ssd, ssdlite, faster-rcnn, faster-rcnn-fpn for boxes; raspp, lraspp,
+        checkpoint: run folders (their best checkpoints) or checkpoint files; without any, fresh nets of these flags:
+        backbone: the nets that see: v1, v2, v3-large, v3-small; of several each with each head.
+        head: the parts that say what is where: ssd, ssdlite, faster-rcnn, faster-rcnn-fpn for boxes; raspp, lraspp,
             lraspp-torchvision, deeplabv3 for masks.
         width: the backbone's width multiplier.
         size: side of the square canvas in px, or its height and width; 320 of a fresh net. A trained detector has its
@@ -29,7 +29,7 @@ class Profile:
         ssd: settings of SSD and SSDLite.
         rcnn: settings of Faster R-CNN.
         seg: settings of the segmentation heads.
-        images: pictures and folders of pictures to be timed on; drawn street scenes where not given, of 640 x 480 px
+        images: pictures and folders of pictures to be timed on; drawn street scenes where not given, of 480 x 640 px
             or more where a detector is among the models.
         rounds: timings of each model, taken in turns.
         warmup: rounds before them that do not count.
@@ -39,8 +39,8 @@ class Profile:
     """
 
     checkpoint: list[str] = field(default_factory=list)
-    backbone: str = "v2"
-    head: str = "ssdlite"
+    backbone: list[str] = field(default_factory=lambda: ["v2"])
+    head: list[str] = field(default_factory=lambda: ["ssdlite"])
     width: float = 1.0
     size: int | list[int] | None = None
     num_classes: int = 80
@@ -59,6 +59,9 @@ class Profile:
         expect("rounds", self.rounds, 3, 100_000)
         expect("warmup", self.warmup, 0, 10_000)
         expect("threads", self.threads, 1, 1024)
+        for name in ("backbone", "head"):
+            if not getattr(self, name):
+                raise InputError(f"--{name}: a value is needed")
         if self.checkpoint:
             self._refuse_flags_of_a_fresh_net()
 

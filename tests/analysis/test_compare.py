@@ -44,6 +44,7 @@ def test_what_was_found(done: Done) -> None:
     assert found == Comparison.from_plain(done.outcome.results)
     assert (found.task, found.ranked_by, found.images, found.split) == ("detection", "AP", 4, "test")
     assert found.classes == ["red", "green", "blue"]
+    assert (found.split_use, found.uneven_classes) == ("", [])
     assert (found.boxes_from, found.colours) == (0.3, [])
     assert found.pictures
     assert all(sorted(picture.empty) == sorted(picture.predictions) for picture in found.pictures)  # after one epoch

@@ -75,7 +75,7 @@ def test_pretrained_nets_come_once_more_or_alone() -> None:
 
 
 def test_the_words_of_a_comparison_ask_for_it_again() -> None:
-    changes = {"backbones": ["v1", "v2"], "scratch": False, "pretrained": ["v1=a b.pth"], "widths": [0.5], "cpus": 1.5}
+    changes = {"backbones": ["v1"], "scratch": False, "pretrained": ["v1=a b.pth"], "widths": [0.5], "cpus": 1.5}
     settings = Compare(heads=["ssd"], **changes)  # type: ignore[arg-type]
     words = command_of(settings, ["--data=x y", "--epochs", "3"], 2)
     assert words[:2] == ["densenets", "compare"]
@@ -214,6 +214,10 @@ def test_what_is_no_size(text: str) -> None:
         ({"backbones": ["v1"]}, "--heads: a value is needed"),
         ({"backbones": ["v1"], "heads": ["ssd"], "scratch": False}, "nothing to compare"),
         ({"backbones": ["v1"], "heads": ["ssd"], "seeds": []}, "--seeds: a value is needed"),
+        (
+            {"backbones": ["v1", "v2"], "heads": ["ssd"], "scratch": False, "pretrained": ["v2=b.pth"]},
+            "--scratch false: --pretrained has no weights of v1",
+        ),
         ({"backbones": ["v1"], "heads": ["ssd"], "level": 1.0}, "--level: 1.0"),
         ({"backbones": ["v1"], "heads": ["ssd"], "jobs": 0}, "--jobs: 0"),
     ],

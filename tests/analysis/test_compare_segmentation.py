@@ -19,6 +19,9 @@ def test_segmenters_are_ranked_by_mean_iou(monkeypatch: pytest.MonkeyPatch, tmp_
     found = outcome.results
     assert (found["task"], found["ranked_by"], found["images"]) == ("segmentation", "mIoU", 3)
     assert sorted(model["rank"] for model in found["models"]) == [1, 2]
+    assert found["split_use"] == "chosen"
+    assert "Judged on val, by which each training's best checkpoint was chosen" in str(outcome)
+    assert "Only 3 images: " in str(outcome)
     for model in found["models"]:
         results = json.loads((tmp_path / "out" / model["cells"][0]["folder"] / "results.json").read_text())
         assert model["scores"]["mIoU"]["value"] == pytest.approx(results["mIoU"], abs=1e-12)

@@ -34,10 +34,23 @@ def test_the_threads_of_the_process_are_left_as_they_were(no_process: None) -> N
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        profile(Profile(backbone="v3-small", head="lraspp", size=64, rounds=3, warmup=0, threads=1))
+        profile(Profile(backbone=["v3-small"], head=["lraspp"], size=64, rounds=3, warmup=0, threads=1))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_fresh_nets_of_a_grid_take_turns(no_process: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--backbone", "v3-small", "v2", "--head", "lraspp", "ssdlite", "--width", "0.25", "--size", "64", "96"]
+    assert main([*QUICK, *words, "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "profile.json").read_text())["models"]
+    assert [model["name"] for model in found] == [
+        f"{net}-{head}-64x96" for net in ("v3-small", "v2") for head in ("lraspp", "ssdlite")
+    ]
+    assert all(model["latency"]["p50"] > 0 for model in found)
+    assert "v2-lraspp-64x96: v2 x 0.25 + lraspp, 80 classes, 64 x 96 px (height x width)" in capsys.readouterr().out
+    assert main([*QUICK, "--backbone", "v2", "v9"]) == 2
+    assert "--backbone: v9: expected one of v1, v2" in capsys.readouterr().err
 
 
 def checkpoint(path: Path, head: str, **origin: Any) -> Path:

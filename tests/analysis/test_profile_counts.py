@@ -18,7 +18,8 @@ from densenets.heads import HEADS
 
 
 def fresh(**words: Any) -> tuple[nn.Module, tuple[int, int]]:
-    (net,) = nets_of(Profile(**words)).values()
+    lists = {name: [words.pop(name)] for name in ("backbone", "head") if name in words}
+    (net,) = nets_of(Profile(**lists, **words)).values()
     return net.model, net.description.canvas
 
 

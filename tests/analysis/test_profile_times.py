@@ -22,7 +22,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
 
 def small(head: str = "ssdlite", backbone: str = "v3-small") -> Net:
     few = RCNNOptions(proposals=8) if head.startswith("faster-rcnn") else RCNNOptions()
-    (net,) = nets_of(Profile(backbone=backbone, head=head, width=0.25, size=64, num_classes=3, rcnn=few)).values()
+    (net,) = nets_of(Profile(backbone=[backbone], head=[head], width=0.25, size=64, num_classes=3, rcnn=few)).values()
     return net
 
 
@@ -142,7 +142,7 @@ def test_costs_are_counts_and_the_file_as_it_is_written(tmp_path, monkeypatch) -
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's own account")
 def test_a_segmenter_holds_the_activations_that_it_needs_at_once() -> None:
-    (net,) = nets_of(Profile(backbone="v2", head="lraspp", size=512, num_classes=19)).values()
+    (net,) = nets_of(Profile(backbone=["v2"], head=["lraspp"], size=512, num_classes=19)).values()
     counted = count(net.model, (512, 512))
     held = costs(net.model, net.description, counts=counted)["peak_bytes"]
     assert 0.9 * counted.peak_bytes < held < 3 * counted.activation_bytes

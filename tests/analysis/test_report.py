@@ -25,7 +25,7 @@ def test_it_writes_a_page_a_table_and_plots(report: tuple[Comparison, Path, list
     assert [str(file.relative_to(folder)) for file in files] == ["report.html", "results.csv", *plots]
     for plot in files[2:]:
         assert plot.stat().st_size < 200_000
-        assert Image.open(plot).size == (860, 700)
+        assert Image.open(plot).size == (860, 740)  # its title above
 
 
 def test_the_page_needs_nothing_beside_it(report: tuple[Comparison, Path, list[Path]]) -> None:
@@ -100,6 +100,24 @@ def test_checkpoints_that_stand_in_are_marked_with_what_differs(tmp_path: Path) 
         rows = {row["model"]: row for row in csv.DictReader(handle)}
     assert rows[other.name]["differs"].startswith("lr: 0.77; augment: <none>; setting 0: yes")
     assert [rows[one.name]["stands_in"] for one in comparison.models[:3]] == ["0", "1", "1"]
+
+
+def test_every_column_of_the_table_is_documented(tmp_path: Path) -> None:
+    comparison = detection(tmp_path, pictures=0)
+    comparison.models[0].latency |= {"drift": 0.5, "cores": 0.5}
+    with write_rows(comparison, tmp_path / "rows.csv").open(newline="") as handle:
+        rows = [*csv.DictReader(handle)]
+    told = (Path(__file__).parent.parent.parent / "docs/comparison-files.md").read_text()
+    families = r"(class|low_of_class|high_of_class|error|model_A[PR]\w*|A[PR]\w*|latency_ms)(_|$)"
+    alone = {column for column in rows[0] if not re.match(families, column)} - {"model_seeds"}
+    assert len(alone) > 30
+    assert [column for column in alone if f"`{column}`" not in told] == []
+    for column in ("class_NAME", "error_KIND", "model_AP_low", "model_seeds", "model_AP_least_seed", "latency_ms_p50"):
+        assert f"`{column}`" in told
+    doubts = {row["model"]: row["latency_doubtful"] for row in rows}
+    assert (doubts[comparison.models[0].name], doubts[comparison.models[1].name]) == ("1", "0")
+    assert {row["split"] for row in rows} == {comparison.split}
+    assert "error_false_positives" in rows[0]
 
 
 def test_padding_and_normalize_stand_beside_the_weights(tmp_path: Path) -> None:

@@ -64,7 +64,10 @@ def compare(settings: Compare, words: Sequence[str] = ()) -> Outcome:
                 ground.refuse_damaged()
                 _run(agreed.asked, out, engine, threads, settings.jobs)
         work = Work(settings, training, task, ground, agreed, out)
-        return _told(work, finish(work) if work.done else None)
+        try:
+            return _told(work, finish(work) if work.done else None)
+        except KeyboardInterrupt as end:
+            raise Stopped("stopped while the report was made; the same command goes on", signal.SIGINT) from end
 
 
 def _tell_missing(agreed: protocol.Agreed) -> None:

@@ -1,6 +1,8 @@
 """The nets that are measured: trained ones from checkpoints, fresh ones from words."""
 
+import itertools
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,10 +36,11 @@ class Net(NamedTuple):
 def nets_of(settings: Profile) -> dict[str, Net]:
     """By names, each of them once. Raises InputError."""
     if not settings.checkpoint:
-        description = _describe(settings)
-        height, width = description.canvas
-        name = f"{settings.backbone}-{settings.head}-{height if height == width else f'{height}x{width}'}"
-        return {name: Net(fresh(description), description, None)}
+        _refuse_unknown("backbone", settings.backbone, BACKBONES)
+        _refuse_unknown("head", settings.head, HEADS)
+        pairs = itertools.product(dict.fromkeys(settings.backbone), dict.fromkeys(settings.head))
+        described = [_describe(settings, backbone, head) for backbone, head in pairs]
+        return {_name(one): Net(fresh(one), one, None) for one in described}
     found: dict[str, Net] = {}
     for place in settings.checkpoint:
         name = free_name(name_of(find_checkpoint(place)), found)
@@ -60,17 +63,26 @@ def fresh(description: ModelDescription) -> nn.Module:
     return model.eval()
 
 
-def _describe(settings: Profile) -> ModelDescription:
-    for flag, word, known in (("backbone", settings.backbone, [*BACKBONES]), ("head", settings.head, [*HEADS])):
+def _refuse_unknown(flag: str, words: Sequence[str], known: Iterable[str]) -> None:
+    for word in words:
         if word not in known:
             raise InputError(f"--{flag}: {printable(word)}: expected one of {', '.join(known)}")
-    segments = task_of(settings.head) == "segmentation"
+
+
+def _name(description: ModelDescription) -> str:
+    height, width = description.canvas
+    size = str(height) if height == width else f"{height}x{width}"
+    return f"{description.backbone}-{description.head}-{size}"
+
+
+def _describe(settings: Profile, backbone: str, head: str) -> ModelDescription:
+    segments = task_of(head) == "segmentation"
     if not segments:
-        tell_without_effect(settings.head, settings.ssd, settings.rcnn)
-    options = settings.seg if segments else options_of(settings.head, settings.ssd, settings.rcnn)
+        tell_without_effect(head, settings.ssd, settings.rcnn)
+    options = settings.seg if segments else options_of(head, settings.ssd, settings.rcnn)
     return ModelDescription(
-        backbone=settings.backbone,
-        head=settings.head,
+        backbone=backbone,
+        head=head,
         classes=[f"class {number}" for number in range(settings.num_classes)],
         category_ids=list(range(settings.num_classes)),
         canvas=canvas_of(320 if settings.size is None else settings.size, "--size"),

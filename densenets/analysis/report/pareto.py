@@ -121,7 +121,7 @@ def section(comparison: Comparison) -> str:
     ranked = as_text(title_of(comparison.ranked_by))
     return (
         f'<section id="pareto"><h2>{ranked} against cost</h2><p class="quiet">Up is better, left is cheaper. Bars are '
-        f"the {comparison.level:.0%} intervals over images. The stepped line is the Pareto front: the best "
+        f"the {comparison.level:.0%} intervals. The stepped line is the Pareto front: the best "
         f"{ranked} that each cost buys; models below it are beaten by one that costs no more. It goes by the middle "
         f'values, so where bars overlap widely another draw of images may move it.</p><div class="plots">{figures}'
         f"</div></section>"

@@ -20,12 +20,13 @@ from densenets.analysis.report.shapes import (
     corners,
 )
 from densenets.analysis.report.style import LIGHT
-from densenets.analysis.report.words import PLOTTED, shortened
+from densenets.analysis.report.words import PLOTTED, Measure, doubtful, place_of, shortened, title_of
 from densenets.storage import write_durably
 
 DOTS = 2.0  # of the file for each px of the sheet
 WIDTHS = {"grid": 0.8, "axis": 1.0, "front": 3.5, "error": 1.3, "leader": 0.8}
 POINT = 72 / 100  # at 100 px an inch
+TITLE = 20.0  # px above the sheet
 
 
 def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
@@ -36,7 +37,7 @@ def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
         path = folder / f"pareto-{measure.file}.png"
         shapes = scatter(comparison, measure)
         if shapes:
-            content = png(shapes, SIZE)
+            content = png(shapes, SIZE, heading(comparison, measure))
             write_durably(path, lambda handle, content=content: handle.write(content))  # type: ignore[misc]
             written.append(path)
         else:
@@ -44,17 +45,25 @@ def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
     return written
 
 
-def png(shapes: Sequence[Shape], size: tuple[float, float]) -> bytes:
-    """The sheet in the light colours, as a file's content."""
+def heading(comparison: Comparison, measure: Measure) -> str:
+    """What a plot shows and of what, for a file that stands alone; with a question mark where times are doubtful."""
+    doubt = " ?" if measure.unit == "ms" and doubtful(comparison.models) else ""
+    data, split = shortened(place_of(comparison.data), 24), shortened(comparison.split, 16)
+    return f"{title_of(comparison.ranked_by)} against {measure.words}{doubt}, {data} ({split})"
+
+
+def png(shapes: Sequence[Shape], size: tuple[float, float], title: str = "") -> bytes:
+    """The sheet in the light colours, below its title, as a file's content."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100 * DOTS, facecolor="white")
+    above = TITLE if title else 0.0
+    figure = Figure(figsize=(size[0] / 100, (size[1] + above) / 100), dpi=100 * DOTS, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, size[0]), ylim=(size[1], 0))
+    axes.set(xlim=(0, size[0]), ylim=(size[1], -above))
     axes.axis("off")
-    for shape in shapes:
+    for shape in [*shapes, *([Words(size[0] / 2, 0, title, "middle", "title")] if title else [])]:
         _draw(axes, shape)
     file = io.BytesIO()
     with warnings.catch_warnings():
