@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from comparisons import CELLS, GRID, Done, Here, compare_here
+from shapes import write_split
 
 from densenets.analysis.compare.ground import read_stand_ins
 from densenets.analysis.comparison import Comparison
@@ -108,6 +109,21 @@ def test_checkpoints_of_one_training_but_for_the_seed_are_one_model(
     outcome, _ = compare_here(monkeypatch, tmp_path / "out", done.data, checkpoints=runs, split="test")
     (model,) = outcome.results["models"]
     assert [cell["seed"] for cell in model["cells"]] == [0, 5]
+    assert outcome.results["split_use"] == ""
+
+
+@pytest.mark.parametrize(("split", "use"), [("val", "chosen"), ("train", "trained")])
+def test_what_the_split_was_to_a_stand_in_is_known_by_its_data(
+    done: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, split: str, use: str
+) -> None:
+    runs = [str(done.out / "cells" / CELLS[0])]
+    outcome, _ = compare_here(monkeypatch, tmp_path / "out", done.data, checkpoints=runs, split=split)
+    assert outcome.results["split_use"] == use
+    elsewhere = tmp_path / "elsewhere"  # another set with a split of that name
+    (elsewhere / "annotations").mkdir(parents=True)
+    write_split(elsewhere, split, range(30, 34))
+    outcome, _ = compare_here(monkeypatch, tmp_path / "two", f"--data={elsewhere}", checkpoints=runs, split=split)
+    assert outcome.results["split_use"] == ""
 
 
 def test_a_stand_in_that_is_the_very_checkpoint_of_a_cell_is_told(

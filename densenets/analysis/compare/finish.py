@@ -146,11 +146,11 @@ def _compared(work: Work, models: list[Model], found: dict[str, Found], where: d
 
 
 def _use(work: Work) -> str:
-    """See `Comparison.split_use`; of checkpoints that stand in, by the names of the splits of their trainings."""
-    alike, split = work.agreed.alike, str(work.ground.source.get("split"))
-    recipes = [plan.recipe for plan in work.done if plan.checkpoint is not None]
-    for use, part, name in (("trained", "train data", "train_split"), ("chosen", "val data", "val_split")):
-        if alike["judged data"] == alike.get(part) or any(recipe.get(name) == split for recipe in recipes):
+    """See `Comparison.split_use`."""
+    alike = work.agreed.alike
+    recipes = [alike, *(plan.recipe for plan in work.done if plan.checkpoint is not None)]
+    for use, part in (("trained", "train data"), ("chosen", "val data")):
+        if any(recipe.get(part) == alike["judged data"] for recipe in recipes):
             return use
     return ""
 
