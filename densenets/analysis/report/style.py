@@ -88,7 +88,7 @@ p { margin: .3rem 0 .8rem; max-width: 82ch; overflow-wrap: anywhere; }
 small { display: block; font-size: .8rem; font-weight: 400; color: var(--quiet); line-height: 1.35; }
 .quiet { color: var(--quiet); }
 .narrow { display: none; }
-.name { overflow-wrap: anywhere; }
+.name { overflow-wrap: anywhere; } tbody th { min-width: 8em; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px;
