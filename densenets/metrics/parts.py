@@ -7,6 +7,7 @@ a segmenter what `segmentation_iou.plain` says. After a crash all whole lines co
 
 import json
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
@@ -50,6 +51,7 @@ class PartWriter:
                 path.unlink(missing_ok=True)
             whole = _whole_length(path) if go_on else 0
             self.handle: IO[bytes] = path.open("ab")
+            weakref.finalize(self, self.handle.close)  # where a judging ends with a fault, nobody else does
             self.handle.truncate(whole)
         except OSError as fault:
             raise self._storage_error(fault) from fault

@@ -1,5 +1,6 @@
 """Predictions on their way to disk: every whole line counts, whatever happened to the process behind it."""
 
+import gc
 import json
 import os
 import random
@@ -194,3 +195,14 @@ def test_a_new_part_takes_the_place_of_whatever_is_there(tmp_path: Path, found: 
         write(part_file(tmp_path, rank), found, IMAGES[rank::2])
     assert other.read_text() == "kept"
     assert len(read_parts(part_files(tmp_path)).predictions.images) == len(IMAGES)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_part_that_nobody_closes_is_closed_when_it_is_forgotten(tmp_path: Path) -> None:
+    """As where a validation ends with a fault: the writer then hangs on what raised it, in a circle."""
+    part = PartWriter(part_file(tmp_path, 0), WHAT, go_on=False)
+    part.add(1, {})
+    handle, part.circle = part.handle, part  # type: ignore[attr-defined]
+    del part
+    gc.collect()
+    assert handle.closed
