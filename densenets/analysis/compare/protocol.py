@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from densenets import __version__
 from densenets.analysis.compare.grid import Plan
+from densenets.analysis.compare.supervisor import STATE
 from densenets.build import fits
 from densenets.errors import InputError, Problems, printable
 from densenets.files import file_name, free_name
@@ -43,7 +44,7 @@ LOOSE = {
 COMPARED = ("model", "seed", "backbone", "head", "width", "size", "digest", "epochs", "padding", "normalize")
 DATA = {"train data": "train_split", "val data": "val_split", "judged data": "split"}  # each digest, and who names it
 SHOWN = 80  # characters of a value
-TAKEN = ("cells", "results.json", "report.html", "results.csv", "plots", "pictures", "config.yaml", "checkpoints")
+TAKEN = ("results.json", "report.html", "results.csv", "plots", "pictures", "config.yaml", "checkpoints")
 
 
 def alike(training: Any, split: str, threads: int, digests: dict[str, str], trains: bool) -> dict[str, Any]:
@@ -100,9 +101,10 @@ def agree(out: Path, task: str, equal: dict[str, Any], plans: Sequence[Plan], co
 def _nothing(out: Path) -> dict[str, Any]:
     """As before the first command. Raises InputError where files lie that it would write over, as of a run or of
     somebody's own, and where there are cells whose protocol nobody knows."""
-    for name in TAKEN:
-        if os.path.lexists(out / name):
-            raise InputError(f"--out: {printable(out)}: holds {name}, but no {FILE}: not a comparison's; name another")
+    found = [name for name in TAKEN if os.path.lexists(out / name)]
+    found += ["cells"] * any((out / "cells").glob(f"*/{STATE}"))
+    if found:
+        raise InputError(f"--out: {printable(out)}: holds {found[0]}, but no {FILE}: not a comparison's; name another")
     return {"cells": [], "alike": {}, "commands": []}
 
 
